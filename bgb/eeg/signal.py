@@ -1,0 +1,32 @@
+"""SignalSpec: the frozen fact sheet of a cached signal, where data and detectors meet."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+QUANTUM_UV = 0.1  # microvolts per int16 step: saturates at +-3276.7 microvolts (DESIGN 4)
+
+ChannelSet = Literal["electrodes", "double_banana"]
+
+
+@dataclass(frozen=True)
+class SignalSpec:
+    """What one cached sample is: which channels, how often, in which unit.
+
+    Attributes
+    ----------
+    channel_set : "electrodes" (19 of the 10-20 system) or, where the source is already bipolar,
+        "double_banana" (18 derivations).
+    channels : names in cached order, length C.
+    rate_hz : samples a second, whole.
+    quantum_uv : microvolts per int16 step.
+    """
+
+    channel_set: ChannelSet
+    channels: tuple[str, ...]
+    rate_hz: int
+    quantum_uv: float = QUANTUM_UV
+    unit: str = "uV"
+
+    @property
+    def num_channels(self) -> int:
+        return len(self.channels)
