@@ -13,6 +13,7 @@ SPLITS = ("train", "dev", "eval")
 class SyntheticCorpus:
     """A generated corpus in TUSZ layout: real EDF and csv_bi files, seeded, bytes reproducible."""
 
+    name: str = option("synthetic", "the corpus")
     seed: int = option(0, "seed of the whole corpus")
     train_patients: int = option(12, "patients in train")
     dev_patients: int = option(6, "patients in dev")
@@ -33,6 +34,7 @@ class SyntheticCorpus:
 class TuszCorpus:
     """TUH EEG Seizure Corpus: the official tree, v1.5, or flat folders train/ dev/ eval/."""
 
+    name: str = option("tusz", "the corpus")
     labels: str = option("csv_bi", "label files to train on: csv_bi, csv (types) or tse (v1.5)")
 
     def __post_init__(self) -> None:
@@ -43,15 +45,21 @@ class TuszCorpus:
 class ChbmitCorpus:
     """CHB-MIT: chbNN/chbNN_MM.edf with chbNN-summary.txt; bipolar; chb21 is chb01 again."""
 
+    name: str = option("chbmit", "the corpus")
+
 
 @dataclass(frozen=True)
 class SienaCorpus:
     """Siena Scalp EEG: PNxx/*.edf with Seizures-list-PNxx.txt."""
 
+    name: str = option("siena", "the corpus")
+
 
 @dataclass(frozen=True)
 class BidsCorpus:
     """BIDS / SzCORE tree: sub-*/[ses-*/]eeg/*_eeg.edf with *_events.tsv."""
+
+    name: str = option("bids", "the corpus")
 
 
 CORPORA = {

@@ -8,7 +8,7 @@ from bgb.config.option import option
 
 @dataclass(frozen=True)
 class FrontendConfig:
-    """First layers of every detector: scale, fill missing electrodes, montage, resample, normalise."""
+    """First layers of every detector: scale, missing electrodes, montage, rate, normalise."""
 
     montage: str = option("double_banana", "double_banana (18 channels) or average (19)")
     missing: str = option("interpolate", "missing electrodes: interpolate, mask or refuse")
@@ -26,6 +26,7 @@ class FrontendConfig:
 class EegNetConfig:
     """EEGNet (Lawhern 2018): tiny; one logit per segment. Test speed and sanity floor."""
 
+    name: str = option("eegnet", "the detector")
     rate_hz: int = option(128, "rate at which the detector works", unit="Hz")
     segment_s: int = option(4, "seconds that one logit judges", unit="s")
     temporal_filters: int = option(8, "F1: temporal filters")
@@ -50,6 +51,7 @@ class EegNetConfig:
 class EventNetUnetConfig:
     """1-D U-Net trunk of EventNet (Seeuws 2024) with a dense head."""
 
+    name: str = option("eventnet_unet", "the detector")
     rate_hz: int = option(256, "rate at which the detector works", unit="Hz")
     out_rate_hz: int = option(4, "logits a second", unit="Hz")
     base_channels: int = option(16, "channels of the first stage; doubled at each stage")

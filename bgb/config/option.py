@@ -5,7 +5,7 @@ from typing import Any
 
 
 def option(default: Any, help: str, *, unit: str = "") -> Any:  # noqa: A002 - Any: dataclass fields
-    """Declare one configuration key: default, one-line meaning, unit. A class is its own factory."""
+    """Declare one key: default, one-line meaning, unit. A class is its own factory."""
     metadata = {"help": help, "unit": unit}
     if isinstance(default, type):
         return field(default_factory=default, metadata=metadata)

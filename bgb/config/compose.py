@@ -1,0 +1,150 @@
+"""Compose a configuration with Hydra and hand it on as frozen dataclasses.
+
+`command` turns a function of one configuration into a Hydra program. Nothing heavier than Hydra is
+imported before the configuration is known to be good (DESIGN 3, STYLE 17).
+"""
+
+import functools
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bgb.config import keys
+from bgb.config.schema import CHOICES, COMMANDS, GROUPS, TrainConfig
+from bgb.errors import BgbError, ConfigError
+
+_ConfigT = TypeVar("_ConfigT")
+_log = logging.getLogger(__name__)
+
+
+def config_dir() -> Path:
+    """Folder of the option files: `conf/` of a checkout, or bgb/conf of an installed wheel."""
+    package = Path(__file__).parents[1]
+    shipped = package / "conf"
+    return shipped if shipped.is_dir() else package.parent / "conf"
+
+
+def command(
+    schema: type[_ConfigT], *, name: str
+) -> Callable[[Callable[[_ConfigT], None]], Callable[[], None]]:
+    """Make a Hydra program of a function: check keys, compose, convert, report errors plainly."""
+
+    def decorate(function: Callable[[_ConfigT], None]) -> Callable[[], None]:
+        @functools.wraps(function)
+        def task(composed: DictConfig) -> None:
+            with _plain_errors():
+                function(to_frozen(composed, schema))
+
+        @functools.wraps(function)
+        def main() -> None:
+            register()
+            with _plain_errors():
+                keys.check_overrides(sys.argv[1:], schema)
+            hydra.main(config_path=str(config_dir()), config_name=name, version_base="1.3")(task)()
+
+        return main
+
+    return decorate
+
+
+def compose(name: str, overrides: list[str] | None = None) -> Any:  # Any: one of COMMANDS
+    """Return the frozen configuration of a command, as the command line would compose it."""
+    register()
+    keys.check_overrides(overrides or [], COMMANDS[name])
+    with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return to_frozen(hydra.compose(name, overrides or []), COMMANDS[name])
+
+
+def to_frozen(composed: DictConfig, schema: type[_ConfigT]) -> _ConfigT:
+    """Turn a composed configuration into frozen dataclasses; every check runs here."""
+    keys.refuse_unknown(composed, schema)
+    missing = sorted(OmegaConf.missing_keys(composed))
+    if missing:
+        key = missing[0]
+        raise ConfigError(f"{key} must be given: {key}=<{keys.describe(schema, key)}>")
+    try:
+        frozen = OmegaConf.to_object(composed)
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error)) from error
+    assert isinstance(frozen, schema)
+    return frozen
+
+
+def load_config(path: Path) -> TrainConfig:
+    """Read the config.yaml of a run folder back into frozen dataclasses."""
+    register()
+    loaded = OmegaConf.load(path)
+    base = _thawed(TrainConfig)
+    try:
+        for package, options in CHOICES.items():
+            option_class = options[OmegaConf.select(loaded, f"{package}.name")]
+            OmegaConf.update(base, package, _thawed(option_class), force_add=True)
+        merged = OmegaConf.merge(base, loaded)
+    except (KeyError, OmegaConfBaseException) as error:
+        raise ConfigError(
+            f"{path} does not fit this version of bgb ({error}); "
+            "use the version that provenance.json names"
+        ) from error
+    assert isinstance(merged, DictConfig)
+    return to_frozen(merged, TrainConfig)
+
+
+def dump_config(config: TrainConfig) -> str:
+    """Return the configuration as YAML text that `load_config` reads; it holds no secret."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config), resolve=True)
+
+
+@functools.cache
+def register() -> None:
+    """Make schemas and resolvers known to Hydra, once."""
+    OmegaConf.register_new_resolver("bgb.env_is_set", _env_is_set, replace=True)
+    store = ConfigStore.instance()
+    for name, schema in COMMANDS.items():
+        store.store(name, _thawed(schema), group="schema/command")
+    for name, schema in GROUPS.items():
+        store.store(name, _thawed(schema), group="schema/group")
+    for package, options in CHOICES.items():
+        for name, schema in options.items():
+            store.store(name, _thawed(schema), group=f"schema/{package.rpartition('.')[2]}")
+
+
+def _env_is_set(name: str) -> bool:
+    import os
+
+    return bool(os.environ.get(name))
+
+
+def _thawed(schema: type) -> DictConfig:
+    """Return the schema as a configuration that may still change: frozen classes are read-only."""
+    node = OmegaConf.structured(schema)
+    _thaw(node, schema)
+    assert isinstance(node, DictConfig)
+    return node
+
+
+def _thaw(node: DictConfig, schema: type) -> None:
+    OmegaConf.set_readonly(node, None)
+    for field in fields(schema):
+        if is_dataclass(field.type) and isinstance(field.type, type):
+            _thaw(node[field.name], field.type)
+
+
+class _plain_errors:  # noqa: N801 - reads as a statement
+    """Print a `BgbError` as one message and exit with 2; a traceback would hide it."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, BgbError):
+            _log.debug("traceback of the error", exc_info=error)
+            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+            sys.exit(2)

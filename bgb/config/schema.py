@@ -1,0 +1,118 @@
+"""The primary configuration of each command, and which class types which group option.
+
+YAML files hold values, these classes hold names, types, units and checks (DESIGN 3). `model` and
+`data.corpus` are the two places where a group option chooses the class.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from bgb.config.check import not_negative, one_of, require
+from bgb.config.data import CORPORA, DataConfig
+from bgb.config.evaluation import EvaluationConfig, PostprocessConfig
+from bgb.config.model import MODELS, FrontendConfig
+from bgb.config.option import option, required
+from bgb.config.training import LoggerConfig, OptimizerConfig, TrainerConfig
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """`python -m bgb.train`: train a detector, then score it on patients it never saw."""
+
+    data: DataConfig = option(DataConfig, "corpus, cache and sampling")
+    model: Any = required("which detector: an option of group model")  # Any: one of MODELS
+    frontend: FrontendConfig = option(FrontendConfig, "first layers of every detector")
+    optimizer: OptimizerConfig = option(OptimizerConfig, "AdamW and its schedule")
+    trainer: TrainerConfig = option(TrainerConfig, "how long, on what, how often to look")
+    logger: LoggerConfig = option(LoggerConfig, "where metrics go")
+    postprocess: PostprocessConfig = option(PostprocessConfig, "from probabilities to events")
+    evaluation: EvaluationConfig = option(EvaluationConfig, "how recordings are scored")
+    seed: int = option(0, "seed of weights, sampling and augmentation")
+    results: str = option("runs", "folder that holds run folders and caches")
+    run: str | None = option(None, "name of the run; null = corpus-model-hash of the configuration")
+    disable_progress: bool = option(False, "plain lines instead of progress bars")
+    force_manifest_rebuild: bool = option(False, "make manifest.json anew before use")
+
+    def __post_init__(self) -> None:
+        not_negative(seed=self.seed)
+        require(
+            self.data.preprocess.rate_hz % self.model.rate_hz == 0,
+            f"model.rate_hz={self.model.rate_hz} must divide "
+            f"data.preprocess.rate_hz={self.data.preprocess.rate_hz}",
+        )
+        require(
+            self.run is None or (self.run not in ("", ".", "..") and "/" not in self.run),
+            f"run={self.run!r} must be a plain folder name; set results= for its parent",
+        )
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """`python -m bgb.evaluate run=<folder>`: score a trained detector on whole recordings."""
+
+    run: str = required("run folder to score")
+    data: Any = option(None, "another corpus: +data=chbmit; null = that of the run")  # DataConfig
+    postprocess: Any = option(
+        None, "other post-processing: +postprocess=default; null = that of the run"
+    )  # Any: PostprocessConfig
+    out: str | None = option(None, "where scores go; null = the run folder")
+    results: str = option("runs", "folder that holds caches")
+    disable_progress: bool = option(False, "plain lines instead of progress bars")
+
+    def __post_init__(self) -> None:
+        require(
+            self.out is not None or (self.data is None and self.postprocess is None),
+            "data or postprocess differ from those of the run: set out=<folder>, "
+            "so that the scores of the run itself are kept",
+        )
+
+
+@dataclass(frozen=True)
+class CacheConfig:
+    """`python -m bgb.cache action=... data=...`: build, verify, list or inspect a cache."""
+
+    action: str = required("build, verify, list or inspect")
+    data: DataConfig = option(DataConfig, "corpus and cache")
+    recording: str | None = option(None, "recording to inspect; null = the whole cache")
+    results: str = option("runs", "folder that holds caches")
+    disable_progress: bool = option(False, "plain lines instead of progress bars")
+    force_manifest_rebuild: bool = option(False, "make manifest.json anew before use")
+
+    def __post_init__(self) -> None:
+        one_of("action", self.action, ("build", "verify", "list", "inspect"))
+
+
+@dataclass(frozen=True)
+class DetectConfig:
+    """`python -m bgb.detect run=<folder> input=<EDF or folder>`: find seizures in recordings."""
+
+    run: str = required("run folder of the detector")
+    input: str = required("EDF file, or a folder whose EDF files are read")
+    out: str = option("detections", "folder for csv_bi, events.tsv and probabilities")
+    threshold: float | None = option(None, "probability of a seizure; null = the frozen one")
+    disable_progress: bool = option(False, "plain lines instead of progress bars")
+
+    def __post_init__(self) -> None:
+        require(
+            self.threshold is None or 0 < self.threshold < 1,
+            f"threshold={self.threshold} must lie between 0 and 1, or be null",
+        )
+
+
+COMMANDS = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "cache": CacheConfig,
+    "detect": DetectConfig,
+}
+CommandConfig = TrainConfig | EvaluateConfig | CacheConfig | DetectConfig
+
+# Group options that choose a class: package of the group -> option -> class.
+CHOICES: dict[str, dict[str, type]] = {"data.corpus": dict(CORPORA), "model": dict(MODELS)}
+# Groups whose files carry their own type, because some commands leave the node open.
+GROUPS: dict[str, type] = {
+    "data": DataConfig,
+    "postprocess": PostprocessConfig,
+    "trainer": TrainerConfig,
+    "logger": LoggerConfig,
+}
