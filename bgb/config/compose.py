@@ -4,10 +4,12 @@
 imported before the configuration is known to be good (DESIGN 3, STYLE 17).
 """
 
+import contextlib
 import functools
 import logging
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -117,8 +119,6 @@ def register() -> None:
 
 
 def _env_is_set(name: str) -> bool:
-    import os
-
     return bool(os.environ.get(name))
 
 
@@ -137,14 +137,12 @@ def _thaw(node: DictConfig, schema: type) -> None:
             _thaw(node[field.name], field.type)
 
 
-class _plain_errors:  # noqa: N801 - reads as a statement
+@contextlib.contextmanager
+def _plain_errors() -> Iterator[None]:
     """Print a `BgbError` as one message and exit with 2; a traceback would hide it."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, BgbError):
-            _log.debug("traceback of the error", exc_info=error)
-            sys.stderr.write(f"{type(error).__name__}: {error}\n")
-            sys.exit(2)
+    try:
+        yield
+    except BgbError as error:
+        _log.debug("traceback of the error", exc_info=error)
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        sys.exit(2)

@@ -1,0 +1,143 @@
+"""Composing: every option file composes; what is wrong is refused with its name."""
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from bgb.config.compose import compose, config_dir, dump_config, load_config
+from bgb.config.data import CORPORA
+from bgb.config.model import MODELS
+from bgb.config.schema import COMMANDS, GROUPS
+from bgb.errors import ConfigError
+
+OPTION_FILES = sorted(
+    path.relative_to(config_dir())
+    for path in config_dir().glob("*/*.yaml")
+    if path.parent.name != "hydra"
+)
+
+
+@pytest.mark.parametrize("file", OPTION_FILES, ids=str)
+def test_every_option_file_composes(file: Path) -> None:
+    group, name = file.parent.name, file.stem
+    prefix = "+" if group == "experiment" else ""
+    extra = ["logger.wandb_mode=offline"] if name == "wandb" else []
+    assert compose("train", [f"{prefix}{group}={name}", *extra])
+
+
+@pytest.mark.parametrize(("corpus", "model"), itertools.product(CORPORA, MODELS))
+def test_every_corpus_composes_with_every_model(corpus: str, model: str) -> None:
+    config = compose("train", [f"data={corpus}", f"model={model}"])
+    assert isinstance(config.data.corpus, CORPORA[corpus])
+    assert isinstance(config.model, MODELS[model])
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_its_primary_configuration(name: str) -> None:
+    assert (config_dir() / f"{name}.yaml").is_file()
+
+
+@pytest.mark.parametrize("group", ["data", "model", "trainer", "logger", "postprocess", "experiment"])
+def test_every_group_has_options(group: str) -> None:
+    assert list((config_dir() / group).glob("*.yaml"))
+    assert group in {*GROUPS, "model", "experiment"}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.windw_s=3", "did you mean data.window_s?"),
+        ("+data.windw_s=3", "did you mean data.window_s?"),
+        ("lr=3", "did you mean optimizer.lr?"),
+        ("+nonsense=1", "unknown key 'nonsense'"),
+        ("+data.corpus.labels=csv", "unknown key 'data.corpus.labels'"),
+        ("data.window_s=-1", "data.window_s=-1 must be above 0"),
+        ("data.residency=cloud", "choose one of ['auto', 'memory', 'disk']"),
+        ("postprocess.threshold=1.5", "postprocess.threshold=1.5 must lie between 0 and 1"),
+        ("data.preprocess.lowpass_hz=200", "< rate_hz/2=128.0 must hold"),
+        ("model.rate_hz=100", "must divide data.preprocess.rate_hz=256"),
+        ("data.split.eval_fraction=0.9", "leave no patient for train"),
+        ("postprocess.objective=sensitivity", "needs postprocess.max_fp_per_day"),
+        ("logger.wandb=true", "needs WANDB_API_KEY"),
+        ("run=a/b", "must be a plain folder name"),
+    ],
+)
+def test_bad_override_is_refused_with_its_name(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose("train", [override])
+    assert message in str(caught.value)
+
+
+def test_wrong_type_names_the_key() -> None:
+    with pytest.raises(HydraException, match="data.window_s"):
+        compose("train", ["data.window_s=long"])
+
+
+def test_missing_required_key_says_what_to_give() -> None:
+    with pytest.raises(ConfigError, match="run must be given: run=<run folder to score>"):
+        compose("evaluate")
+
+
+def test_scores_of_the_run_itself_are_never_overwritten_by_another_evaluation() -> None:
+    with pytest.raises(ConfigError, match="set out=<folder>"):
+        compose("evaluate", ["run=x", "+data=chbmit"])
+
+
+def test_configuration_survives_writing_and_reading(tmp_path: Path) -> None:
+    config = compose("train", ["data=tusz", "model=eegnet", "data.exclude=[a,b]", "run=x"])
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_configuration_of_another_version_is_refused(tmp_path: Path) -> None:
+    text = dump_config(compose("train")).replace("eventnet_unet", "transformer_of_tomorrow")
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="does not fit this version of bgb"):
+        load_config(tmp_path / "config.yaml")
+
+
+def test_wandb_key_is_seen_but_never_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "secret-value-of-the-key")
+    config = compose("train", ["logger=wandb"])
+    assert config.logger.wandb_key_set
+    assert "secret-value-of-the-key" not in dump_config(config)
+
+
+@pytest.mark.parametrize(("value", "expected"), [("1", True), ("true", True), ("0", False)])
+def test_environment_enters_through_the_configuration(
+    monkeypatch: pytest.MonkeyPatch, value: str, expected: bool
+) -> None:
+    monkeypatch.setenv("BGB_DISABLE_TQDM", value)
+    monkeypatch.setenv("BGB_DATA", "/somewhere")
+    config = compose("train", ["data=tusz"])
+    assert config.disable_progress is expected
+    assert config.data.root == "/somewhere/tusz"
+
+
+def test_cfg_job_prints_yaml_from_any_folder(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bgb.train", "--cfg", "job", "data=siena"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert OmegaConf.create(done.stdout).data.corpus.name == "siena"
+    assert not list(tmp_path.iterdir()), "--cfg job must write nothing"
+
+
+def test_typo_fails_fast_plainly_and_without_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys, bgb.train\n"
+        "sys.argv = ['train', 'modle=eegnet']\n"
+        "try:\n    bgb.train.main()\n"
+        "except SystemExit as stop:\n    print(stop.code, 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["2", "False"]
+    assert "unknown key 'modle'; did you mean model?" in done.stderr
+    assert "Traceback" not in done.stderr
