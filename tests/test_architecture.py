@@ -21,7 +21,7 @@ ALLOWED = {
     "corpora": {"eeg", "config", "errors"},
     "data": {"corpora", "eeg", "config", "errors"},
     "detectors": {"eeg", "config", "errors"},
-    "evaluation": {"data", "corpora", "eeg", "config", "errors"},
+    "evaluation": {"data", "detectors", "corpora", "eeg", "config", "errors"},
     "training": {"evaluation", "data", "detectors", "corpora", "eeg", "config", "errors"},
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -18,7 +18,10 @@ BACKGROUND_LABELS = frozenset({"bckg"})
 OTHER_LABELS = frozenset({"impd"})  # SeizeIT2: impedance check
 LABEL_VOCABULARY = (
     "seizure:" + ",".join(sorted(SEIZURE_LABELS)) + f",{SEIZURE_PREFIX}*"
-    ";background:" + ",".join(sorted(BACKGROUND_LABELS)) + ";other:" + ",".join(sorted(OTHER_LABELS))
+    ";background:"
+    + ",".join(sorted(BACKGROUND_LABELS))
+    + ";other:"
+    + ",".join(sorted(OTHER_LABELS))
 )
 
 
