@@ -74,6 +74,7 @@ class CacheConfig:
     action: str = required("build, verify, list or inspect")
     data: DataConfig = option(DataConfig, "corpus and cache")
     recording: str | None = option(None, "recording to inspect; null = the whole cache")
+    force: bool = option(False, "build again what is there already")
     results: str = option("runs", "folder that holds caches")
     disable_progress: bool = option(False, "plain lines instead of progress bars")
     force_manifest_rebuild: bool = option(False, "make manifest.json anew before use")

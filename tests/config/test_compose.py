@@ -30,7 +30,7 @@ def test_every_option_file_composes(file: Path) -> None:
     assert compose("train", [f"{prefix}{group}={name}", *extra])
 
 
-@pytest.mark.parametrize(("corpus", "model"), itertools.product(CORPORA, MODELS))
+@pytest.mark.parametrize(("corpus", "model"), list(itertools.product(CORPORA, MODELS)))
 def test_every_corpus_composes_with_every_model(corpus: str, model: str) -> None:
     config = compose("train", [f"data={corpus}", f"model={model}"])
     assert isinstance(config.data.corpus, CORPORA[corpus])

@@ -1,0 +1,82 @@
+"""`python -m bgb.cache action=build|verify|list|inspect data=...`: look after the caches.
+
+build makes what is missing and prints the table that training checks; verify reads every byte again;
+list shows every cache under data.cache_root; inspect shows one recording. Nothing is ever deleted.
+"""
+
+from typing import TYPE_CHECKING
+
+from bgb.config.compose import command
+from bgb.config.schema import CacheConfig
+from bgb.errors import CacheError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from bgb.data.cache import Cache
+
+
+@command(CacheConfig, name="cache")
+def main(config: CacheConfig) -> None:
+    """Run the action and print its table."""
+    from rich.console import Console
+
+    actions = {"build": build, "verify": verify, "list": list_all, "inspect": inspect}
+    Console().print(actions[config.action](config))
+
+
+def build(config: CacheConfig) -> "Table":
+    """Materialise what the corpus has and the cache lacks; a second call does nothing."""
+    from bgb.corpora import find_corpus
+    from bgb.data.build import build_cache
+    from bgb.data.check import check_cache, summary_table
+
+    corpus = find_corpus(config.data)
+    progress = not config.disable_progress
+    build_cache(config.data, corpus, progress=progress, force=config.force)
+    cache = _open(config)
+    check_cache(cache)
+    return summary_table(cache)
+
+
+def verify(config: CacheConfig) -> "Table":
+    """Compare every file of the cache with its own meta and checksum."""
+    from rich.console import Console
+
+    from bgb.data.key import cache_folder
+    from bgb.data.verify import verify_cache, verify_table
+
+    files = verify_cache(cache_folder(config.data))
+    table = verify_table(files)
+    if any(file.problem for file in files):
+        Console().print(table)
+        damaged = sum(bool(file.problem) for file in files)
+        raise CacheError(f"{damaged} of {len(files)} files are damaged; the table tells which")
+    return table
+
+
+def list_all(config: CacheConfig) -> "Table":
+    """List every cache under the root, whatever its corpus and key."""
+    from bgb.data.verify import list_caches, list_table
+
+    return list_table(list_caches(config.data.cache_root))
+
+
+def inspect(config: CacheConfig) -> "Table":
+    """Show one recording, or without `recording` the whole cache."""
+    from bgb.data.check import summary_table
+    from bgb.data.verify import inspect_table
+
+    cache = _open(config)
+    return inspect_table(cache[config.recording]) if config.recording else summary_table(cache)
+
+
+def _open(config: CacheConfig) -> "Cache":
+    from bgb.data.cache import open_cache
+    from bgb.data.key import cache_folder
+
+    return open_cache(cache_folder(config.data), force_manifest=config.force_manifest_rebuild)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+"""Build a cache: in parallel processes, lazily, resumably, each recording once.
+
+`plan_build` compares what the corpus has with what the cache holds; `build_cache` materialises the
+difference, largest first, and finishes all that can be built before it reports what cannot. A
+killed build continues where it stopped; a second call does nothing.
+"""
+
+import logging
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import (
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+)
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+from bgb.config.data import DataConfig
+from bgb.corpora.base import Corpus, CorpusRecording
+from bgb.data.claim import claim, claim_owner
+from bgb.data.key import cache_folder
+from bgb.data.manifest import Entry, Manifest, load_manifest, refresh_manifest, write_manifest
+from bgb.data.materialise import Outcome, materialise
+from bgb.data.progress import ByteProgress
+from bgb.data.source import file_stamp, is_same
+from bgb.errors import BgbError, CacheError
+
+_LOG = logging.getLogger(__name__)
+_BYTES_A_WORKER = 32 << 20  # about 3 s of work; starting a process takes 1 s
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """What a build would do: recordings that are cached already, to build, and foreign ones."""
+
+    folder: Path
+    ready: tuple[CorpusRecording, ...]
+    to_build: tuple[CorpusRecording, ...]
+    foreign: tuple[CorpusRecording, ...]
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build did; `seconds` is wall time."""
+
+    folder: Path
+    built: tuple[str, ...]
+    present: tuple[str, ...]
+    seconds: float
+
+
+def plan_build(
+    config: DataConfig, corpus: Corpus, *, splits: Iterable[str] | None = None, force: bool = False
+) -> BuildPlan:
+    """Compare corpus and cache; with `force` everything is to be built. Nothing is written."""
+    folder = cache_folder(config)
+    manifest: Manifest = refresh_manifest(folder) if folder.is_dir() and not force else {}
+    groups: dict[str, list[CorpusRecording]] = {"ready": [], "to_build": [], "foreign": []}
+    wanted = None if splits is None else set(splits)
+    for recording in corpus.recordings:
+        if wanted is None or recording.split in wanted:
+            entry = manifest.get(f"{recording.split}/{recording.recording_id}.npz")
+            groups[_judge(entry, recording)].append(recording)
+    return BuildPlan(folder, **{name: tuple(group) for name, group in groups.items()})
+
+
+def build_cache(
+    config: DataConfig,
+    corpus: Corpus,
+    *,
+    splits: Iterable[str] | None = None,
+    progress: bool = True,
+    force: bool = False,
+) -> BuildReport:
+    """Build what the corpus has and the cache lacks, then bring the manifest up to date.
+
+    Parameters
+    ----------
+    splits : only these; None for all.
+    progress : a bar with ETA on a terminal; elsewhere, or with False, a log line now and then.
+    force : build again what is there already, also what was made of other files.
+
+    Raises
+    ------
+    CacheError : recordings that could not be built (all others are), or cached ones of other files.
+    """
+    started = time.monotonic()
+    plan = plan_build(config, corpus, splits=splits, force=force)
+    _refuse_foreign(plan)
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    outcomes, failures = _build_all(config, plan, force=force, progress=progress)
+    _update_manifest(plan.folder)
+    seconds = time.monotonic() - started
+    built = tuple(outcome.recording_id for outcome in outcomes if outcome.kind == "built")
+    _LOG.info(
+        "cache %s: %d built, %d were there, %d failed, %.1f s",
+        *(plan.folder, len(built), len(plan.ready), len(failures), seconds),
+    )
+    if failures:
+        raise CacheError(_failure_text(failures, len(built)))
+    present = {recording.recording_id for recording in (*plan.ready, *plan.to_build)} - set(built)
+    return BuildReport(plan.folder, built, tuple(sorted(present)), seconds)
+
+
+def _judge(entry: Entry | None, recording: CorpusRecording) -> str:
+    """Say whether an entry was made of the very files of this recording."""
+    if entry is None:
+        return "to_build"
+    same = is_same(entry.edf, recording.edf) and (entry.labels is None) == (
+        recording.labels is None
+    )
+    if same and entry.labels is not None and recording.labels is not None:
+        same = is_same(entry.labels, recording.labels)
+    return "ready" if same else "foreign"
+
+
+def _refuse_foreign(plan: BuildPlan) -> None:
+    """Two trees may hold the same names; neither may overwrite or be taken for the other."""
+    if plan.foreign:
+        names = ", ".join(recording.recording_id for recording in plan.foreign[:5])
+        names += ", ..." if len(plan.foreign) > 5 else ""
+        raise CacheError(
+            f"{len(plan.foreign)} recordings in {plan.folder} were made of other EDF or label "
+            f"files than data.root now has ({names}). If the files were replaced: "
+            "`python -m bgb.cache action=build force=true data=...`; if this "
+            "is another tree: give it its own data.cache_root"
+        )
+
+
+def _build_all(
+    config: DataConfig, plan: BuildPlan, *, force: bool, progress: bool
+) -> tuple[list[Outcome], dict[str, str]]:
+    """Return the outcomes, and the reason of each failure by recording."""
+    if not plan.to_build:
+        return [], {}
+    sizes = {recording: file_stamp(recording.edf)[0] for recording in plan.to_build}
+    queue = sorted(plan.to_build, key=lambda recording: -sizes[recording])
+    old = _statuses(plan) if force else {}
+    outcomes, failures = [], {}
+    with ByteProgress("cache", sum(sizes.values()), len(queue), bar=progress) as bar:
+        for wait in (False, True):  # first what nobody builds, then wait for what others build
+            busy = []
+            for recording, future in _run(config, plan.folder, queue, old, wait=wait):
+                outcome, reason = _result(recording, future)
+                if outcome is None:
+                    failures[recording.recording_id] = reason
+                elif outcome.kind == "busy":
+                    busy.append(recording)
+                    continue
+                else:
+                    outcomes.append(outcome)
+                bar.advance(sizes[recording], recording.recording_id)
+            queue = busy
+            for recording in queue:
+                owner = claim_owner(plan.folder, f"{recording.split}/{recording.recording_id}")
+                _LOG.info("waiting for %s, claimed by %s", recording.recording_id, owner)
+    return outcomes, failures
+
+
+def _statuses(plan: BuildPlan) -> dict[CorpusRecording, os.stat_result]:
+    paths = {
+        recording: plan.folder / recording.split / f"{recording.recording_id}.npz"
+        for recording in plan.to_build
+    }
+    return {recording: path.stat() for recording, path in paths.items() if path.exists()}
+
+
+def _run(
+    config: DataConfig,
+    folder: Path,
+    queue: list[CorpusRecording],
+    old: dict[CorpusRecording, os.stat_result],
+    *,
+    wait: bool,
+) -> Iterable[tuple[CorpusRecording, "Future[Outcome]"]]:
+    """Yield recordings with their finished futures, in the order in which they end."""
+    if not queue:
+        return
+    executor = _executor(min(config.workers or _worthwhile_workers(queue), len(queue)))
+    try:
+        futures = {
+            executor.submit(
+                materialise, folder, recording, config, wait=wait, replace=old.get(recording)
+            ): recording
+            for recording in queue
+        }
+        for future in as_completed(futures):
+            yield futures[future], future
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _worthwhile_workers(queue: list[CorpusRecording]) -> int:
+    """Return one a core, unless a process would spend longer on its imports than on its share."""
+    num_bytes = sum(file_stamp(recording.edf)[0] for recording in queue)
+    return min(os.cpu_count() or 1, -(-num_bytes // _BYTES_A_WORKER))
+
+
+def _executor(workers: int) -> Executor:
+    if workers == 1:
+        return ThreadPoolExecutor(1)
+    # spawn: a fork of a process with threads (torch, Lightning) can hang
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent)
+
+
+def _die_with_parent() -> None:
+    """Leave no orphan behind when the parent is killed: it could not tell its workers."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _result(recording: CorpusRecording, future: "Future[Outcome]") -> tuple[Outcome | None, str]:
+    """Return the outcome, or None and the reason; one bad file must not waste the others."""
+    error = future.exception()
+    if error is None:
+        outcome = future.result()
+        for remark in outcome.remarks:
+            _LOG.info("%s: %s", recording.recording_id, remark)
+        return outcome, ""
+    if isinstance(error, BrokenProcessPool):
+        raise CacheError(
+            "a process that builds the cache died: out of memory, or a script without "
+            "`if __name__ == '__main__':`; what was built is kept; retry with data.workers=1"
+        ) from error
+    if not isinstance(error, BgbError):
+        _LOG.error("building %s failed", recording.recording_id, exc_info=error)
+        return None, f"{type(error).__name__}: {error}"
+    return None, str(error)
+
+
+def _update_manifest(folder: Path) -> None:
+    if load_manifest(folder) == refresh_manifest(folder):
+        return
+    with claim(folder, "manifest", wait=True):
+        write_manifest(folder, refresh_manifest(folder))
+
+
+def _failure_text(failures: dict[str, str], num_built: int) -> str:
+    rows = "\n".join(f"  {name}: {reason}" for name, reason in sorted(failures.items()))
+    names = ",".join(sorted(failures))
+    return (
+        f"{len(failures)} recordings could not be cached ({num_built} others were built):\n{rows}\n"
+        f"Mend the files, or leave them out on purpose: 'data.exclude=[{names}]'"
+    )

@@ -1,0 +1,103 @@
+"""EegDataModule: the data of a run for Lightning: builds what is lacking, checks, loads.
+
+Only training windows come as batches from here. Validation and evaluation walk whole recordings of
+`cache.split("dev")` and `cache.split("eval")` through `recording_windows`.
+"""
+
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+
+from pytorch_lightning import LightningDataModule
+
+from bgb.config.data import SPLITS, DataConfig
+from bgb.corpora import find_corpus
+from bgb.corpora.base import Corpus
+from bgb.data.build import build_cache
+from bgb.data.cache import Cache, open_cache
+from bgb.data.check import check_cache, summary_text
+from bgb.data.key import cache_folder
+from bgb.data.loader import WindowLoader
+from bgb.eeg.signal import SignalSpec
+
+_LOG = logging.getLogger(__name__)
+
+
+class EegDataModule(LightningDataModule):
+    """The cache of one corpus and the training windows drawn from it.
+
+    Parameters
+    ----------
+    label_rate_hz : output steps a second of the detector; below 1 for long segments.
+    seed : of the order of windows.
+    splits : those this run needs: built, opened and checked.
+    progress : show a bar while the cache is built.
+    force_manifest : read the `meta` of every file again.
+    """
+
+    def __init__(
+        self,
+        config: DataConfig,
+        *,
+        label_rate_hz: float,
+        seed: int,
+        splits: Sequence[str] = SPLITS,
+        progress: bool = True,
+        force_manifest: bool = False,
+    ) -> None:
+        super().__init__()
+        self._config, self._label_rate_hz, self._seed = config, label_rate_hz, seed
+        self._splits, self._progress, self._force_manifest = splits, progress, force_manifest
+        self._cache: Cache | None = None
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """Return the corpus as `data` describes it."""
+        return find_corpus(self._config)
+
+    @property
+    def cache(self) -> Cache:
+        """Return the opened and checked cache."""
+        if self._cache is None:
+            self.setup()
+        assert self._cache is not None
+        return self._cache
+
+    @property
+    def spec(self) -> SignalSpec:
+        """Return what a cached sample is; the detector is built from it."""
+        return self.cache.spec
+
+    def prepare_data(self) -> None:
+        """Build what this run needs and the cache lacks."""
+        build_cache(self._config, self.corpus, splits=self._splits, progress=self._progress)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the cache and check it; an empty or leaking split stops the run with a table."""
+        if self._cache is not None:
+            return
+        wanted = [
+            (recording.split, recording.recording_id)
+            for recording in self.corpus.recordings
+            if recording.split in self._splits
+        ]
+        folder = cache_folder(self._config)
+        cache = open_cache(folder, recordings=wanted, force_manifest=self._force_manifest)
+        check_cache(cache, splits=self._splits)
+        _LOG.info("cache %s\n%s", folder, summary_text(cache))
+        self._cache = cache
+
+    def train_dataloader(self) -> WindowLoader:
+        """Return the loader of training windows; its order depends on (seed, epoch) only."""
+        config = self._config
+        return WindowLoader(
+            self.cache.split("train"),
+            config.sampling,
+            window_s=config.window_s,
+            batch_size=config.batch_size,
+            label_rate_hz=self._label_rate_hz,
+            seed=self._seed,
+            residency=config.residency,
+            memory_gib=config.memory_gib,
+            threads=config.threads,
+        )

@@ -1,0 +1,154 @@
+"""Windows: a recording and a whole second; what a batch of them is, and how they are cut.
+
+A recording shorter than the window gives one window, padded and masked, and the last second begun
+is part of the last window: no second is left out (lesson 12).
+"""
+
+# Shapes: B windows, S seconds of a window, C channels, R samples a second, K output steps
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bgb.data.cache import CachedRecording
+from bgb.data.tiles import Tiles
+from bgb.eeg.events import Event, seizures
+from bgb.errors import ConfigError
+
+
+class WindowBatch(NamedTuple):
+    """Windows as the detector takes them; int16 travels to the device, the frontend scales it.
+
+    Attributes
+    ----------
+    tiles_BSCR : int16; zero where padded or missing.
+    present_BC : False for channels that the recording lacks.
+    labels_BK : float32; 1 where at least half of the step is seizure.
+    valid_BK : False for steps that begin at or after the end of the recording.
+    start_B : first second of the window in its recording.
+    recording_B : index of the recording in its split.
+    sample_B : number of the window in the whole run; seeds its augmentation.
+    """
+
+    tiles_BSCR: torch.Tensor
+    present_BC: torch.Tensor
+    labels_BK: torch.Tensor
+    valid_BK: torch.Tensor
+    start_B: torch.Tensor
+    recording_B: torch.Tensor
+    sample_B: torch.Tensor
+
+
+def count_steps(window_s: int, label_rate_hz: float) -> int:
+    """Return K, the output steps of a window; a window must hold a whole number of them."""
+    num_steps = round(window_s * label_rate_hz)
+    if num_steps < 1 or abs(num_steps - window_s * label_rate_hz) > 1e-6:
+        raise ConfigError(
+            f"data.window_s={window_s} is not a whole number of output steps of "
+            f"{1 / label_rate_hz:g} s; choose a multiple of that"
+        )
+    return num_steps
+
+
+def step_labels(
+    events: Sequence[Event], start_s: float, *, num_steps: int, step_s: float
+) -> NDArray[np.float32]:
+    """Return 1 for each step from `start_s` on of which at least half is seizure, else 0 (K,)."""
+    begin_K = start_s + step_s * np.arange(num_steps)
+    covered_K = np.zeros(num_steps)
+    stop_s = start_s + step_s * num_steps
+    near = [event for event in events if event.start_s < stop_s and event.stop_s > start_s]
+    for event in seizures(near):
+        overlap_K = np.minimum(begin_K + step_s, event.stop_s) - np.maximum(begin_K, event.start_s)
+        covered_K += np.maximum(overlap_K, 0)
+    return (covered_K >= step_s / 2 - 1e-9).astype(np.float32)
+
+
+def valid_steps(
+    duration_s: float, start_s: float, *, num_steps: int, step_s: float
+) -> NDArray[np.bool_]:
+    """Return which steps from `start_s` on begin before the recording ends (K,)."""
+    return start_s + step_s * np.arange(num_steps) < duration_s - 1e-9
+
+
+def num_starts(num_seconds: int, window_s: int) -> int:
+    """Return how many whole seconds a window can start at; at least one."""
+    return max(1, num_seconds - window_s + 1)
+
+
+def window_starts(num_seconds: int, *, window_s: int, stride_s: int) -> list[int]:
+    """Return starts that cover every second; the last window ends with the recording if it can."""
+    if not 0 < stride_s <= window_s:
+        raise ConfigError(
+            f"stride_s={stride_s} must be in 1..window_s={window_s}: no second unseen"
+        )
+    last = num_starts(num_seconds, window_s) - 1
+    return [*range(0, last, stride_s), last]
+
+
+def recording_windows(
+    tiles: Tiles,
+    *,
+    window_s: int,
+    stride_s: int,
+    batch_size: int,
+    label_rate_hz: float = 1.0,
+    recording: int = 0,
+) -> Iterator[WindowBatch]:
+    """Walk one recording, in order; `sample_B` counts its windows from 0."""
+    starts = window_starts(tiles.num_seconds, window_s=window_s, stride_s=stride_s)
+    for first in range(0, len(starts), batch_size):
+        batch = starts[first : first + batch_size]
+        yield make_batch(
+            [tiles] * len(batch),
+            batch,
+            window_s=window_s,
+            label_rate_hz=label_rate_hz,
+            recordings=[recording] * len(batch),
+            first_sample=first,
+        )
+
+
+def make_batch(
+    tiles_B: Sequence[Tiles],
+    starts_B: Sequence[int],
+    *,
+    window_s: int,
+    label_rate_hz: float,
+    recordings: Sequence[int],
+    first_sample: int,
+) -> WindowBatch:
+    """Cut windows into fresh tensors: a consumer may keep what it gets."""
+    num_steps, step_s = count_steps(window_s, label_rate_hz), 1 / label_rate_hz
+    spec, size = tiles_B[0].spec, len(tiles_B)
+    batch = WindowBatch(
+        tiles_BSCR=torch.empty(
+            (size, window_s, spec.num_channels, spec.rate_hz), dtype=torch.int16
+        ),
+        present_BC=torch.empty((size, spec.num_channels), dtype=torch.bool),
+        labels_BK=torch.empty((size, num_steps), dtype=torch.float32),
+        valid_BK=torch.empty((size, num_steps), dtype=torch.bool),
+        start_B=torch.tensor(starts_B, dtype=torch.int64),
+        recording_B=torch.tensor(recordings, dtype=torch.int64),
+        sample_B=torch.arange(first_sample, first_sample + size, dtype=torch.int64),
+    )
+    windows_BSCR, present_BC = batch.tiles_BSCR.numpy(), batch.present_BC.numpy()
+    labels_BK, valid_BK = batch.labels_BK.numpy(), batch.valid_BK.numpy()
+    for window, (tiles, start) in enumerate(zip(tiles_B, starts_B, strict=True)):
+        count = min(window_s, tiles.num_seconds - start)
+        _fill(tiles, windows_BSCR[window, :count], start)
+        windows_BSCR[window, count:] = 0
+        present_BC[window] = tiles.present_C
+        labels_BK[window] = step_labels(tiles.events, start, num_steps=num_steps, step_s=step_s)
+        valid_BK[window] = valid_steps(tiles.duration_s, start, num_steps=num_steps, step_s=step_s)
+    return batch
+
+
+def _fill(tiles: Tiles, tiles_SCR: NDArray[np.int16], start_second: int) -> None:
+    if isinstance(tiles, CachedRecording):
+        tiles.read_into(tiles_SCR, start_second)  # straight into the batch, no copy between
+    else:
+        tiles_SCR[:] = tiles.tiles(start_second, start_second + len(tiles_SCR))

@@ -1,0 +1,152 @@
+"""`python -m bgb.detect run=<folder> input=<EDF or folder>`: find seizures in recordings.
+
+The recording walks the same path as in training and evaluation: tiles, windows, detector, stitching,
+post-processing at the threshold that was frozen on dev. Labels are not needed.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bgb.config.compose import command
+from bgb.config.schema import DetectConfig
+from bgb.eeg.events import Event
+from bgb.errors import EdfError, RunError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bgb.training.run import Run
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """What a detector found in one recording.
+
+    Attributes
+    ----------
+    probability_K : probability of a seizure in each step of 1 / rate_hz seconds.
+    events : detected seizures, seconds from the start.
+    threshold : probability at which they were cut.
+    remarks : what was odd about the file and how it was read.
+    """
+
+    probability_K: "NDArray[np.float32]"
+    rate_hz: float
+    duration_s: float
+    events: tuple[Event, ...]
+    threshold: float
+    start: datetime | None
+    remarks: tuple[str, ...]
+
+
+@command(DetectConfig, name="detect")
+def main(config: DetectConfig) -> None:
+    """Detect in every file, write csv_bi, events.tsv and probabilities, print a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from bgb.training.run import load_run
+
+    run, out = load_run(config.run), Path(config.out)
+    table = Table("recording", "seconds", "seizures", "first at", title=f"run {run.name}")
+    for path, name in _inputs(config.input):
+        detection = detect_recording(run, path, threshold=config.threshold)
+        _write(out / name, detection)
+        first = f"{detection.events[0].start_s:.1f} s" if detection.events else "-"
+        table.add_row(str(name), f"{detection.duration_s:g}", str(len(detection.events)), first)
+    Console().print(table, f"events and probabilities: {out}")
+
+
+def detect_recording(
+    run: "Run", path: str | Path, *, threshold: float | None = None
+) -> Detection:
+    """Detect seizures in one EDF file with the detector of a run.
+
+    Raises
+    ------
+    EdfError, ChannelError : the file cannot be read, or lacks the channels of the montage.
+    RunError : the run has no frozen threshold and none is given.
+    """
+    from bgb.data.tiles import tile_recording
+    from bgb.eeg import read_recording
+    from bgb.evaluation.postprocess import to_events
+    from bgb.evaluation.stitching import stitch
+
+    threshold = _threshold(run, threshold)
+    data, options = run.config.data, run.config.evaluation
+    recording = read_recording(path, annotations=None)
+    tiles = tile_recording(recording, data.preprocess, max_missing=data.max_missing)
+    detector = run.detector(tiles.spec)
+    series = stitch(
+        lambda batch: detector(batch.tiles_BSCR, batch.present_BC),
+        tiles,
+        window_s=detector.window_s,
+        out_rate_hz=detector.out_rate_hz,
+        context_s=detector.context_s,
+        overlap=options.overlap,
+        batch_size=options.batch_size,
+    )
+    events = to_events(
+        series.probability_K, series.rate_hz, series.duration_s, run.config.postprocess, threshold
+    )
+    return Detection(
+        series.probability_K,
+        series.rate_hz,
+        series.duration_s,
+        events,
+        threshold,
+        recording.start,
+        (*recording.remarks, *tiles.remarks),
+    )
+
+
+def _threshold(run: "Run", threshold: float | None) -> float:
+    if threshold is not None:
+        return threshold
+    if run.scores is None:
+        raise RunError(
+            f"run {run.folder} has no scores.json, so no threshold was chosen on dev; "
+            f"run `python -m bgb.evaluate run={run.folder}` first, or set threshold="
+        )
+    return float(run.scores["detector"]["threshold"]["threshold"])
+
+
+def _inputs(given: str) -> list[tuple[Path, Path]]:
+    """Return the EDF files and the name of each below the output folder, without suffix."""
+    path = Path(given)
+    files = [path] if path.is_file() else sorted(path.rglob("*.[eE][dD][fF]"))
+    if not files:
+        raise EdfError(f"input={given} is neither an EDF file nor a folder that holds one")
+    root = path.parent if path.is_file() else path
+    return [(file, file.relative_to(root).with_suffix("")) for file in files]
+
+
+def _write(stem: Path, detection: Detection) -> None:
+    import numpy as np
+
+    from bgb.eeg import write_events
+
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    for dialect, ending in (("csv_bi", ".csv_bi"), ("events_tsv", "_events.tsv")):
+        write_events(
+            stem.with_name(stem.name + ending),
+            detection.events,
+            duration_s=detection.duration_s,
+            dialect=dialect,
+            start=detection.start,
+        )
+    np.savez(
+        stem.with_name(stem.name + "_probability.npz"),
+        probability_K=detection.probability_K,
+        rate_hz=detection.rate_hz,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Detector: the frontend and a network behind one contract (DESIGN 6); `build_detector` makes it.
+
+A new architecture is one file with a network class, one option class in bgb.config.model and one
+`case` here. Everything downstream reads the facts and has no branch per architecture.
+"""
+
+# Shapes: B batch, S seconds, C cached channels, R samples a second, K output steps
+
+from dataclasses import asdict
+
+from torch import Tensor, nn
+
+from bgb.config.model import EegNetConfig, EventNetUnetConfig, FrontendConfig, ModelConfig
+from bgb.detectors.eegnet import EegNet
+from bgb.detectors.eventnet_unet import EventNetUnet
+from bgb.detectors.frontend import Frontend
+from bgb.eeg.signal import SignalSpec
+from bgb.errors import ConfigError
+
+Network = EegNet | EventNetUnet
+
+
+class Detector(nn.Module):
+    """From cached tiles to logits; the sigmoid and all that follows live outside.
+
+    Attributes
+    ----------
+    rate_hz : samples a second that the network reads.
+    out_rate_hz : logits a second (below 1 where a logit judges several seconds).
+    window_s : seconds of a window.
+    context_s : seconds at the left and right of a window whose logits must not be used.
+    receptive_field_s : the shortest window that makes sense.
+    """
+
+    def __init__(self, frontend: Frontend, network: Network) -> None:
+        super().__init__()
+        self.frontend = frontend
+        self.network = network
+        self.rate_hz: int = network.rate_hz
+        self.out_rate_hz: float = network.out_rate_hz
+        self.window_s: int = network.window_s
+        self.context_s: tuple[float, float] = network.context_s
+        self.receptive_field_s: float = network.receptive_field_s
+
+    def forward(self, tiles_BSCR: Tensor, present_BC: Tensor) -> Tensor:
+        """Return logits (B, K), K = S * out_rate_hz, for int16 tiles and electrodes present."""
+        logits_BK: Tensor = self.network(self.frontend(tiles_BSCR, present_BC))
+        return logits_BK
+
+
+def build_detector(
+    model: ModelConfig, frontend: FrontendConfig, signal: SignalSpec, *, window_s: int
+) -> Detector:
+    """Build the detector that the configuration names, for signals of this kind."""
+    layers = Frontend(signal, rate_hz=model.rate_hz, **asdict(frontend))
+    return Detector(layers, _network(model, layers.num_channels, window_s))
+
+
+def output_rate_hz(model: ModelConfig) -> float:
+    """Return the logits a second of the detector that the configuration names, unbuilt."""
+    match model:
+        case EegNetConfig():
+            return 1 / model.segment_s
+        case EventNetUnetConfig():
+            return float(model.out_rate_hz)
+
+
+def _network(model: ModelConfig, num_channels: int, window_s: int) -> Network:
+    options = {name: value for name, value in asdict(model).items() if name != "name"}
+    network: Network
+    match model:
+        case EegNetConfig():
+            network = EegNet(num_channels, window_s=window_s, **options)
+        case EventNetUnetConfig():
+            network = EventNetUnet(num_channels, window_s=window_s, **options)
+        case _:
+            raise ConfigError(f"no detector is built from {type(model).__name__}")
+    if window_s < network.receptive_field_s:
+        raise ConfigError(
+            f"data.window_s={window_s} is shorter than the detector's receptive field "
+            f"({network.receptive_field_s:g} s at {network.rate_hz} Hz); raise data.window_s"
+        )
+    return network

@@ -1,0 +1,163 @@
+"""The baseline every detector must beat: band power of 2 s segments and logistic regression.
+
+It sees the very same electrodes, montage and missing-electrode policy as a detector (the shared
+frontend), and goes through the same post-processing, threshold choice and scoring.
+"""
+
+# Shapes: S seconds, C channels, R samples a second, N segments, F features, B batch, T samples
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from bgb.data.tiles import Tiles
+from bgb.detectors.frontend import Frontend
+from bgb.eeg.bandpower import band_power
+from bgb.errors import CacheError
+from bgb.evaluation.series import PatientTiles, RecordingScore, num_steps
+from bgb.evaluation.szcore import seizure_bounds
+
+SEGMENT_S = 2
+_CHUNK_S = 600  # read and transformed at once: 12 MB of float32 at 256 Hz
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """A fitted band-power logistic regression."""
+
+    pipeline: Pipeline
+
+    def score(self, tiles: PatientTiles) -> RecordingScore:
+        """Return the probability of a seizure for each segment of a recording."""
+        starts_N = np.arange(0, tiles.num_seconds, SEGMENT_S)
+        features_NF = _features(tiles, starts_N)
+        probability_N = self.pipeline.predict_proba(features_NF)[:, 1].astype(np.float32)
+        rate_hz = 1 / SEGMENT_S
+        return RecordingScore(
+            tiles.recording_id,
+            tiles.patient,
+            probability_N[: num_steps(tiles.duration_s, rate_hz)],
+            rate_hz,
+            tiles.duration_s,
+            tuple(tiles.events),
+        )
+
+
+def fit_baseline(recordings: Sequence[Tiles], *, max_seconds: int, seed: int) -> Baseline:
+    """Fit on at most `max_seconds` of segments of these recordings.
+
+    Seizure segments are all taken, up to half of the bound (then drawn); background is drawn evenly
+    from the recordings.
+
+    Raises
+    ------
+    CacheError : there is no seizure, or nothing but seizure, to fit on.
+    """
+    generator = np.random.default_rng(seed)
+    labels = [_labels(tiles) for tiles in recordings]
+    chosen = _choose(labels, max_seconds // SEGMENT_S, generator)
+    label_N = np.concatenate([label_N[index_N] for label_N, index_N in zip(labels, chosen)])
+    if label_N.all() or not label_N.any():
+        raise CacheError(
+            f"the baseline cannot be fitted: {len(recordings)} train recordings hold "
+            f"{int(label_N.sum())} seizure segments of {len(label_N)}; change data.split, or set "
+            "evaluation.baseline=false"
+        )
+    features_NF = np.concatenate(
+        [
+            _features(tiles, index_N * SEGMENT_S)
+            for tiles, index_N in zip(recordings, chosen)
+            if len(index_N)
+        ]
+    )
+    pipeline = make_pipeline(
+        StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000)
+    )
+    pipeline.fit(features_NF, label_N)
+    _log.info("baseline fitted on %d segments, %d of seizure", len(label_N), label_N.sum())
+    return Baseline(pipeline)
+
+
+def _labels(tiles: Tiles) -> NDArray[np.bool_]:
+    """Tell of each whole segment whether at least half of it is seizure."""
+    num_segments = int(tiles.duration_s) // SEGMENT_S
+    edges_s = np.arange(num_segments + 1) * float(SEGMENT_S)
+    seizure_s_N = np.zeros(num_segments)
+    for start_s, stop_s in seizure_bounds(tiles.events):
+        overlap_s_N = np.minimum(edges_s[1:], stop_s) - np.maximum(edges_s[:-1], start_s)
+        seizure_s_N += np.maximum(overlap_s_N, 0)
+    return np.asarray(seizure_s_N >= SEGMENT_S / 2)
+
+
+def _choose(
+    labels: Sequence[NDArray[np.bool_]], max_segments: int, generator: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Choose segments of each recording: indices, ascending."""
+    seizure = [np.flatnonzero(label_N) for label_N in labels]
+    keep = min(1.0, max_segments / 2 / max(1, sum(map(len, seizure))))
+    seizure = [_draw(index_N, round(keep * len(index_N)), generator) for index_N in seizure]
+    budget = max_segments - sum(map(len, seizure))
+    background = [np.flatnonzero(~label_N) for label_N in labels]
+    quota = _even_quota([len(index_N) for index_N in background], budget)
+    return [
+        np.sort(np.concatenate([few_N, _draw(many_N, quota, generator)]))
+        for few_N, many_N in zip(seizure, background)
+    ]
+
+
+def _even_quota(available: Sequence[int], budget: int) -> int:
+    """Return the most that each may give so that all together stay within the budget."""
+    quota = 0
+    for rank, count in enumerate(sorted(available)):
+        share = budget // (len(available) - rank)
+        quota = min(count, share)
+        if share <= count:
+            return share
+        budget -= count
+    return quota
+
+
+def _draw(
+    index_N: NDArray[np.int64], count: int, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    return generator.permutation(index_N)[:count]
+
+
+def _features(tiles: Tiles, starts_N: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the features (N, F) of the segments that begin at these seconds."""
+    # The double banana in microvolts, missing electrodes interpolated.
+    frontend = Frontend(tiles.spec, rate_hz=tiles.spec.rate_hz, normalise="fixed", scale_uv=1.0)
+    # A segment past the end is moved back: zeros would look like a very quiet brain.
+    starts_N = np.minimum(starts_N, max(0, tiles.num_seconds - SEGMENT_S))
+    per_chunk = _CHUNK_S // SEGMENT_S
+    return np.concatenate(
+        [
+            _chunk_features(tiles, starts_N[first : first + per_chunk], frontend)
+            for first in range(0, len(starts_N), per_chunk)
+        ]
+    )
+
+
+def _chunk_features(
+    tiles: Tiles, starts_N: NDArray[np.int64], frontend: Frontend
+) -> NDArray[np.float32]:
+    segments = [_segment(tiles, int(start)) for start in starts_N]
+    tiles_1SCR = torch.from_numpy(np.concatenate(segments))[None]
+    present_1C = torch.from_numpy(np.array(tiles.present_C))[None]
+    with torch.inference_mode():
+        signals_CT = frontend(tiles_1SCR, present_1C)[0].numpy()
+    return band_power(signals_CT, tiles.spec.rate_hz, segment_s=SEGMENT_S)
+
+
+def _segment(tiles: Tiles, start: int) -> NDArray[np.int16]:
+    """Read one segment; a recording of one second is repeated to fill it."""
+    tiles_SCR = tiles.tiles(start, min(start + SEGMENT_S, tiles.num_seconds))
+    return np.resize(tiles_SCR, (SEGMENT_S, *tiles_SCR.shape[1:]))

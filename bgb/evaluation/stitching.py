@@ -1,0 +1,189 @@
+"""From windows to one probability series a recording.
+
+Windows overlap and are blended with a triangular weight, so that no window edge is seen in the
+series. The context that a detector asks for is left out, except where the recording itself begins
+or ends. A recording is stitched by itself, and nothing but its own series is kept in memory
+(lessons 76 and 77: the predecessor matched events between unrelated windows and patients).
+"""
+
+# Shapes: B windows, K output steps of a window, U units (common grid of windows and steps)
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bgb.data.tiles import Tiles
+from bgb.data.windows import WindowBatch, recording_windows
+from bgb.errors import ConfigError, RunError
+from bgb.evaluation.series import RecordingScore, num_steps
+
+Predict = Callable[[WindowBatch], Tensor]  # logits_BK; sigmoid is applied here
+_FLOOR = 0.02  # smallest weight: also the first and last step of a recording count
+
+
+class DetectorFacts(Protocol):
+    """What stitching must know of a detector; `Detector` itself has these."""
+
+    @property
+    def window_s(self) -> int: ...
+    @property
+    def out_rate_hz(self) -> float: ...
+    @property
+    def context_s(self) -> tuple[float, float]: ...
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How the steps of a window fall on the common grid.
+
+    `rate_hz` = units_per_s / units_per_step in lowest terms: 4 Hz has 4 units a second and 1 a
+    step, 0.25 Hz has 1 unit a second and 4 a step. So windows may begin at any second.
+    """
+
+    units_per_s: int
+    units_per_step: int
+    weight_K: NDArray[np.float64]
+    context_steps: tuple[int, int]
+    window_s: int
+    stride_s: int
+
+
+def stitch(
+    predict: Predict,
+    tiles: Tiles,
+    *,
+    window_s: int,
+    out_rate_hz: float,
+    context_s: tuple[float, float] = (0.0, 0.0),
+    overlap: float = 0.5,
+    batch_size: int = 16,
+    patient: str = "",
+) -> RecordingScore:
+    """Run a detector over every second of a recording and blend what it says.
+
+    Parameters
+    ----------
+    predict : windows to logits (B, K), K = window_s * out_rate_hz; called without gradients.
+    context_s : seconds at the left and right of a window whose output is not used, except at the
+        ends of the recording.
+    overlap : share of the used part of a window that the next one covers again.
+
+    Raises
+    ------
+    ConfigError : the window is too short for the context.
+    RunError : the detector returned a wrong shape or a number that is not finite.
+    """
+    plan = _plan(window_s, _fraction(out_rate_hz), context_s, overlap)
+    total_K = num_steps(tiles.duration_s, out_rate_hz)
+    num_units = total_K * plan.units_per_step
+    weighted_U, weight_U = np.zeros(num_units), np.zeros(num_units)
+    windows = recording_windows(
+        tiles, window_s=window_s, stride_s=plan.stride_s, batch_size=batch_size
+    )
+    for batch in windows:
+        probability_BK = _probability(predict, batch, len(plan.weight_K), tiles.recording_id)
+        for start_s, probability_K in zip(batch.start_B.tolist(), probability_BK, strict=True):
+            weight_K = _weight(plan, start_s, tiles.num_seconds)
+            _add(weighted_U, weight_K * probability_K, plan, start_s)
+            _add(weight_U, weight_K, plan, start_s)
+    sum_K = weight_U.reshape(total_K, plan.units_per_step).sum(axis=1)
+    assert (sum_K > 0).all(), f"{tiles.recording_id}: {(sum_K == 0).sum()} steps not covered"
+    probability_K = weighted_U.reshape(total_K, plan.units_per_step).sum(axis=1) / sum_K
+    return RecordingScore(
+        tiles.recording_id,
+        patient,
+        probability_K.astype(np.float32),
+        out_rate_hz,
+        tiles.duration_s,
+        tuple(tiles.events),
+    )
+
+
+def check_window(facts: DetectorFacts) -> None:
+    """Raise `ConfigError` before any work where `stitch` would refuse the detector's window."""
+    _plan(facts.window_s, _fraction(facts.out_rate_hz), facts.context_s, overlap=0.0)
+
+
+def _fraction(rate_hz: float) -> Fraction:
+    return Fraction(rate_hz).limit_denominator(1000)
+
+
+def _plan(window_s: int, rate: Fraction, context_s: tuple[float, float], overlap: float) -> _Plan:
+    num_window_steps = window_s * rate
+    if num_window_steps.denominator != 1:
+        raise ConfigError(
+            f"data.window_s={window_s} does not hold a whole number of output steps of "
+            f"{float(1 / rate):g} s; choose a multiple of {rate.denominator} s"
+        )
+    left, right = (math.ceil(context * rate - 1e-9) for context in context_s)
+    used_s = math.floor((num_window_steps - left - right) / rate)
+    if used_s < rate.denominator:
+        raise ConfigError(
+            f"data.window_s={window_s} leaves no output between the detector's context of "
+            f"{context_s[0]:g} s and {context_s[1]:g} s; raise data.window_s"
+        )
+    # A stride of whole steps keeps the windows aligned; only the last may lie between steps.
+    stride_s = max(1, int(used_s * (1 - overlap)) // rate.denominator) * rate.denominator
+    return _Plan(
+        units_per_s=rate.numerator,
+        units_per_step=rate.denominator,
+        weight_K=_weights(int(num_window_steps), left, right),
+        context_steps=(left, right),
+        window_s=window_s,
+        stride_s=stride_s,
+    )
+
+
+def _weights(num_window_steps: int, left: int, right: int) -> NDArray[np.float64]:
+    """Return a triangle over the used steps; context counts little, and only at the ends."""
+    num_used = num_window_steps - left - right
+    centre = np.arange(num_used, dtype=np.float64) + 0.5
+    weight_K = np.zeros(num_window_steps)
+    weight_K[left : left + num_used] = np.minimum(centre, num_used - centre) / (num_used / 2)
+    return np.maximum(weight_K, _FLOOR)
+
+
+def _weight(plan: _Plan, start_s: int, num_seconds: int) -> NDArray[np.float64]:
+    weight_K = plan.weight_K.copy()
+    left, right = plan.context_steps
+    if start_s > 0:
+        weight_K[:left] = 0
+    if start_s + plan.window_s < num_seconds:
+        weight_K[len(weight_K) - right :] = 0
+    return weight_K
+
+
+def _add(
+    target_U: NDArray[np.float64], values_K: NDArray[np.float64], plan: _Plan, start_s: int
+) -> None:
+    first = start_s * plan.units_per_s
+    values_U = np.repeat(values_K, plan.units_per_step)[: len(target_U) - first]
+    target_U[first : first + len(values_U)] += values_U
+
+
+def _probability(
+    predict: Predict, batch: WindowBatch, num_window_steps: int, recording_id: str
+) -> NDArray[np.float64]:
+    with torch.inference_mode():
+        logits_BK = predict(batch)
+        expected = (len(batch.start_B), num_window_steps)
+        if tuple(logits_BK.shape) != expected:
+            raise RunError(
+                f"{recording_id}: the detector returned logits of shape "
+                f"{tuple(logits_BK.shape)} where {expected} (windows, steps) was expected"
+            )
+        if not torch.isfinite(logits_BK).all():
+            raise RunError(
+                f"{recording_id}: the detector returned logits that are not finite in a window "
+                f"that begins at one of {batch.start_B.tolist()} s; its weights have diverged, "
+                "train again with a lower optimizer.lr or use an earlier checkpoint"
+            )
+        probability_BK: NDArray[np.float32] = torch.sigmoid(logits_BK.float()).cpu().numpy()
+    return probability_BK.astype(np.float64)

@@ -1,0 +1,123 @@
+"""Callbacks: validation on whole recordings, the rows of the loggers, one line an epoch."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, WeightAveraging
+
+from bgb.detectors import Detector
+from bgb.training.module import SeizureModule
+
+_log = logging.getLogger(__name__)
+
+
+class Validation(Callback):
+    """Score the detector at the end of an epoch, with the weights that would be shipped.
+
+    Parameters
+    ----------
+    validate : scores a detector in evaluation mode and returns `val/...` metrics.
+    every_epochs : epochs between validations; the last epoch is always validated.
+    """
+
+    def __init__(
+        self, validate: Callable[[Detector], Mapping[str, float]], *, every_epochs: int = 1
+    ) -> None:
+        super().__init__()
+        self.validate = validate
+        self.every_epochs = every_epochs
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Validate when due; the metrics reach `trainer.callback_metrics`."""
+        done = trainer.current_epoch + 1
+        if done % self.every_epochs and done != trainer.max_epochs:
+            return
+        module = cast("SeizureModule", pl_module)
+        with _shipped_weights(trainer, module), torch.inference_mode():
+            metrics = dict(self.validate(module.detector))
+        pl_module.log_dict(metrics, logger=False)
+
+
+class Metrics(Callback):
+    """Write a row to every logger each `every_steps` steps and one at the end of each epoch.
+
+    `train/loss` is that of one batch, `train/epoch_loss` the mean of the epoch. Rows count the
+    optimiser steps done, so that a resumed run knows which rows are its own.
+    """
+
+    def __init__(self, *, every_steps: int) -> None:
+        super().__init__()
+        self.every_steps = every_steps
+        self._loss_sum = 0.0
+        self._num_steps = 0
+        self._lr = 0.0
+        self._started = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._loss_sum, self._num_steps = 0.0, 0
+        self._started = time.monotonic()
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        self._lr = optimizer.param_groups[0]["lr"]  # of this step; afterwards it is the next one's
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,  # Any: Lightning's signature; here {"loss": Tensor}
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        loss = float(outputs["loss"])
+        self._loss_sum += loss
+        self._num_steps += 1
+        if trainer.global_step % self.every_steps == 0:
+            _write(trainer, {"train/loss": loss, "train/lr": self._lr})
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the epoch's row before the checkpoint that makes it final; say it in one line."""
+        metrics = {"train/epoch_loss": self._loss_sum / max(1, self._num_steps)}
+        metrics |= {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("val/")
+        }
+        _write(trainer, metrics)
+        text = " ".join(f"{name}={value:.4g}" for name, value in metrics.items())
+        seconds = time.monotonic() - self._started
+        epochs = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
+        _log.info("epoch %s step %d: %s (%.1f s)", epochs, trainer.global_step, text, seconds)
+
+    def state_dict(self) -> dict[str, Any]:  # Any: Lightning's signature
+        return {"loss_sum": self._loss_sum, "num_steps": self._num_steps}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # Any: Lightning's signature
+        self._loss_sum, self._num_steps = state_dict["loss_sum"], state_dict["num_steps"]
+
+
+def _write(trainer: pl.Trainer, metrics: dict[str, float]) -> None:
+    for logger in trainer.loggers:
+        logger.log_metrics({**metrics, "epoch": trainer.current_epoch}, step=trainer.global_step)
+
+
+@contextlib.contextmanager
+def _shipped_weights(trainer: pl.Trainer, module: SeizureModule) -> Iterator[None]:
+    """Put the averaged weights in place, where there are any, and evaluation mode on."""
+    callbacks: list[Callback] = vars(trainer)["callbacks"]  # untyped in Lightning
+    averages = [each for each in callbacks if isinstance(each, WeightAveraging)]
+    module.eval()
+    for average in averages:
+        average.on_validation_epoch_start(trainer, module)
+    try:
+        yield
+    finally:
+        for average in averages:
+            average.on_validation_epoch_end(trainer, module)
+        module.train()

@@ -1,0 +1,237 @@
+"""From a configuration to a trained run folder: data, detector, trainer, fit; resumed where it was.
+
+Each `build_` function is one step that a notebook may take by itself; `fit` takes them all.
+"""
+
+import contextlib
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, RichProgressBar
+
+from bgb.config.compose import dump_config
+from bgb.config.schema import TrainConfig
+from bgb.data.check import summarise
+from bgb.data.key import cache_key
+from bgb.data.module import EegDataModule
+from bgb.data.windows import WindowBatch
+from bgb.detectors import Detector, build_detector, output_rate_hz
+from bgb.errors import ConfigError
+from bgb.evaluation.validation import VALIDATION_METRICS, validate
+from bgb.training import provenance
+from bgb.training.callbacks import Metrics, Validation
+from bgb.training.checkpoint import AtomicCheckpointIO, Checkpoints
+from bgb.training.loggers import build_loggers, close_loggers
+from bgb.training.module import Schedule, SeizureModule
+from bgb.training.run_folder import RunFolder, open_run
+
+_log = logging.getLogger(__name__)
+
+
+def fit(config: TrainConfig) -> RunFolder:
+    """Train, or continue, the run that the configuration names; a finished run is left alone.
+
+    Raises
+    ------
+    RunError : another process owns the run, or the folder holds another configuration.
+    ConfigError, CacheError, CorpusError : what cannot be trained on, before training starts.
+    """
+    _check_monitor(config.trainer.monitor)
+    with open_run(config) as folder:
+        if folder.is_finished():
+            _log.info("run %s is finished already; nothing to train", folder.path)
+            return folder
+        # Before anything that draws (lesson 70).
+        pl.seed_everything(config.seed, verbose=False)
+        if config.trainer.threads:
+            torch.set_num_threads(config.trainer.threads)
+        data = build_data(config)
+        detector = build_detector(
+            config.model, config.frontend, data.spec, window_s=config.data.window_s
+        )
+        with _quiet_lightning():
+            _train(config, folder, data, detector)
+    return folder
+
+
+def build_data(config: TrainConfig) -> EegDataModule:
+    """Build what the cache lacks, open it and check it."""
+    data = EegDataModule(
+        config.data,
+        label_rate_hz=output_rate_hz(config.model),
+        seed=config.seed,
+        progress=not config.disable_progress,
+        force_manifest=config.force_manifest_rebuild,
+    )
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def build_module(config: TrainConfig, detector: Detector) -> SeizureModule:
+    """Wrap a detector with loss, optimiser and schedule."""
+    optimizer = config.optimizer
+    return SeizureModule(
+        detector,
+        lr=optimizer.lr,
+        weight_decay=optimizer.weight_decay,
+        schedule=Schedule(optimizer.warmup_fraction, optimizer.final_fraction),
+        config_text=dump_config(config),
+    )
+
+
+def build_trainer(
+    config: TrainConfig,
+    folder: RunFolder,
+    validation: Validation,
+    *,
+    num_batches: int,
+    resumed_step: int = 0,
+) -> pl.Trainer:
+    """Build the Lightning trainer; all that it writes lies in the run folder."""
+    trainer = config.trainer
+    show_bar = sys.stderr.isatty() and not config.disable_progress
+    return pl.Trainer(
+        default_root_dir=folder.path,
+        accelerator=trainer.accelerator,
+        devices=1,
+        precision="bf16-mixed" if trainer.precision == "bf16-mixed" else "32-true",
+        max_epochs=trainer.max_epochs,
+        gradient_clip_val=config.optimizer.gradient_clip or None,
+        log_every_n_steps=min(trainer.log_every_steps, num_batches),
+        logger=build_loggers(config.logger, folder, resumed_step=resumed_step),
+        callbacks=_callbacks(config, folder, validation, show_bar=show_bar),
+        plugins=[AtomicCheckpointIO()],
+        enable_checkpointing=True,
+        enable_progress_bar=show_bar,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def build_validation(config: TrainConfig, data: EegDataModule) -> Validation:
+    """Build the callback that scores whole recordings of a bounded part of dev."""
+
+    def score(detector: Detector) -> Mapping[str, float]:
+        return validate(
+            partial(predict, detector),
+            detector,
+            data.cache.split("dev"),
+            max_hours=config.trainer.val_hours,
+            postprocess=config.postprocess,
+            evaluation=config.evaluation,
+            seed=config.seed,
+        )
+
+    return Validation(score, every_epochs=config.trainer.val_every_epochs)
+
+
+def predict(detector: Detector, batch: WindowBatch) -> torch.Tensor:
+    """Return the logits (B, K) of a batch, on the device where the detector is."""
+    device = next(detector.parameters()).device
+    logits_BK: torch.Tensor = detector(batch.tiles_BSCR.to(device), batch.present_BC.to(device))
+    return logits_BK
+
+
+def _train(config: TrainConfig, folder: RunFolder, data: EegDataModule, detector: Detector) -> None:
+    loader = data.train_dataloader()
+    checkpoint = _resume_point(folder)
+    if checkpoint:
+        # Lightning restores a loader only within an epoch, not at its end.
+        loader.load_state_dict(checkpoint["loader"])
+    trainer = build_trainer(
+        config,
+        folder,
+        build_validation(config, data),
+        num_batches=len(loader),
+        resumed_step=checkpoint.get("global_step", 0),
+    )
+    num_parameters = sum(parameter.numel() for parameter in detector.parameters())
+    _log.info("run %s: %s, %d parameters", folder.path, config.model.name, num_parameters)
+    provenance.start(
+        folder,
+        config,
+        device=trainer.strategy.root_device,
+        signal=data.spec,
+        cache_key=cache_key(config.data),
+        corpus={row.split: asdict(row) for row in summarise(data.cache)},
+    )
+    started = time.monotonic()
+    finished = False
+    try:
+        trainer.fit(
+            build_module(config, detector),
+            train_dataloaders=loader,
+            ckpt_path=folder.last if checkpoint else None,
+            weights_only=True,
+        )
+        finished = True
+    finally:
+        close_loggers(trainer.loggers)
+        provenance.stop(folder, seconds=time.monotonic() - started, finished=finished)
+
+
+def _callbacks(
+    config: TrainConfig, folder: RunFolder, validation: Validation, *, show_bar: bool
+) -> list[Callback]:
+    trainer = config.trainer
+    callbacks: list[Callback] = [RichProgressBar()] if show_bar else []
+    if trainer.ema_decay:
+        callbacks.append(EMAWeightAveraging(decay=trainer.ema_decay))
+    return [
+        *callbacks,
+        validation,
+        Metrics(every_steps=trainer.log_every_steps),
+        Checkpoints(
+            folder.last,
+            folder.best,
+            monitor=trainer.monitor,
+            mode=trainer.monitor_mode,
+            minutes=trainer.checkpoint_minutes,
+        ),
+    ]
+
+
+def _resume_point(folder: RunFolder) -> dict[str, Any]:  # Any: a Lightning checkpoint
+    """Return the last checkpoint, on the CPU (lesson 69), or nothing where there is none."""
+    if not folder.last.exists():
+        return {}
+    checkpoint: dict[str, Any] = torch.load(folder.last, weights_only=True, map_location="cpu")
+    _log.info(
+        "run %s goes on at epoch %d, step %d",
+        folder.path, checkpoint["epoch"], checkpoint["global_step"],
+    )  # fmt: skip
+    return checkpoint
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's notices (devices, advertisements) and one of its warnings off the screen."""
+    names = ("pytorch_lightning", "lightning_fabric")
+    levels = {name: logging.getLogger(name).level for name in names}
+    with warnings.catch_warnings():
+        # Lightning 2.6.6 on torch 2.13: CombinedLoader still makes a LeafSpec; not ours to mend.
+        warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
+        for name in names:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
+
+
+def _check_monitor(monitor: str) -> None:
+    """Refuse a metric that validation never computes (lesson 64)."""
+    if monitor not in VALIDATION_METRICS:
+        raise ConfigError(
+            f"trainer.monitor={monitor!r} is not computed; choose one of {list(VALIDATION_METRICS)}"
+        )

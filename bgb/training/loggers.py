@@ -1,0 +1,128 @@
+"""Where numbers go: metrics.csv always, TensorBoard and Weights & Biases when asked for.
+
+Each row carries the optimiser steps done so far, and a resumed run first drops the rows that lie
+past its checkpoint, so that no step stands twice. TensorBoard and wandb are imported only here and
+only when enabled (lesson 86); W&B keeps one id per run folder (lesson 85).
+"""
+
+import csv
+import io
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pytorch_lightning.loggers import Logger, WandbLogger  # does not import wandb
+
+from bgb.config.training import LoggerConfig
+from bgb.training.files import write_text
+from bgb.training.run_folder import RunFolder
+
+_COLUMNS = ("step", "epoch", "metric", "value")
+
+
+class CsvLogger(Logger):
+    """Append to metrics.csv, one row a number: step, epoch, metric, value.
+
+    `pandas.read_csv(...).pivot_table(index="step", columns="metric", values="value")` is the table.
+    """
+
+    def __init__(self, path: Path, *, resumed_step: int = 0) -> None:
+        super().__init__()
+        self.path = path
+        kept = [row for row in read_metrics(path) if int(row["step"]) <= resumed_step]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(kept)
+        write_text(path, text.getvalue())
+
+    @property
+    def name(self) -> str:
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_hyperparams(self, *args: object, **kwargs: object) -> None:
+        """Do nothing: the configuration is in config.yaml."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Append one row for each metric; `epoch` becomes a column."""
+        epoch = metrics.get("epoch", "")
+        with self.path.open("a", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            for name, value in metrics.items():
+                if name != "epoch":
+                    writer.writerow((step, epoch, name, f"{float(value):.7g}"))
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """Return the whole rows of a metrics.csv; none where there is no file.
+
+    A last row that a kill has torn is left out.
+    """
+    if not path.exists():
+        return []
+    whole = path.read_text().rpartition("\n")[0]
+    return [row for row in csv.DictReader(io.StringIO(whole)) if row["value"]]
+
+
+def build_loggers(
+    config: LoggerConfig, folder: RunFolder, *, resumed_step: int = 0
+) -> list[Logger]:
+    """Return the loggers that the configuration asks for; rows past `resumed_step` are dropped."""
+    loggers: list[Logger] = [CsvLogger(folder.metrics, resumed_step=resumed_step)]
+    if config.tensorboard:
+        loggers.append(_tensorboard(folder, resumed_step))
+    if config.wandb:
+        loggers.append(_wandb(config, folder))
+    return loggers
+
+
+def close_loggers(loggers: Iterable[Logger]) -> None:
+    """End the W&B run, so that the next run of this process does not write into it."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish()
+
+
+def wandb_id(folder: RunFolder) -> str:
+    """Return the W&B id of this run, drawn once and kept in the folder."""
+    path = folder.path / "wandb" / "run-id"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, secrets.token_hex(4))
+    return path.read_text()
+
+
+def _tensorboard(folder: RunFolder, resumed_step: int) -> Logger:
+    from pytorch_lightning.loggers import TensorBoardLogger
+
+    purge_step = resumed_step + 1 if resumed_step else None
+    return TensorBoardLogger(folder.path, "tensorboard", version="", purge_step=purge_step)
+
+
+def _wandb(config: LoggerConfig, folder: RunFolder) -> Logger:
+    import wandb
+
+    return WandbLogger(
+        name=folder.name,
+        save_dir=folder.path,
+        id=wandb_id(folder),
+        resume="allow",
+        project=config.wandb_project,
+        entity=config.wandb_entity,
+        offline=config.wandb_mode == "offline",
+        log_model=False,
+        # The run folder says what ran; host, user and environment stay at home.
+        settings=wandb.Settings(
+            console="off",
+            disable_git=True,
+            save_code=False,
+            x_disable_meta=True,
+            x_disable_machine_info=True,
+            x_disable_stats=True,
+            x_save_requirements=False,
+        ),
+    )

@@ -1,0 +1,101 @@
+"""provenance.json: which code, versions, device and data made a run. No user, no environment."""
+
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import bgb
+from bgb.config.schema import TrainConfig
+from bgb.eeg.signal import SignalSpec
+from bgb.training.files import read_json, write_json
+from bgb.training.run_folder import RunFolder
+
+_PACKAGES = ("bgb", "torch", "numpy", "pytorch-lightning", "timescoring")
+
+
+def start(
+    folder: RunFolder,
+    config: TrainConfig,
+    *,
+    device: torch.device,
+    signal: SignalSpec,
+    cache_key: str,
+    corpus: Mapping[str, Any],  # Any: counts of recordings, patients, seizures, hours of each split
+) -> None:
+    """Record the circumstances when a run starts; when it goes on, count it and keep the past."""
+    before = read_json(folder.provenance) if folder.provenance.exists() else {}
+    code = git_state()
+    sessions = before.get("sessions", [])
+    sessions.append(
+        {
+            "started": _now(),
+            "code": code,
+            "versions": {"python": platform.python_version(), **_versions()},
+            "platform": platform.platform(),
+            "device": device_name(device),
+            "arguments": sys.argv[1:],
+        }
+    )
+    write_json(
+        folder.provenance,
+        {
+            "run": folder.name,
+            "seed": config.seed,
+            "cache_key": cache_key,
+            "signal": asdict(signal),
+            "corpus": dict(corpus),
+            "sessions": sessions,
+            "started": sessions[0]["started"],
+            "finished": None,
+            "seconds": before.get("seconds", 0.0),
+        },
+    )
+
+
+def stop(folder: RunFolder, *, seconds: float, finished: bool) -> None:
+    """Add the seconds of this session and, at the end, the time of finishing."""
+    record = read_json(folder.provenance)
+    record["seconds"] = round(record["seconds"] + seconds, 1)
+    record["finished"] = _now() if finished else None
+    write_json(folder.provenance, record)
+
+
+def git_state() -> dict[str, Any] | None:  # Any: {"commit": str, "dirty": bool}
+    """Return commit and whether the tree differs from it; None outside a checkout of bgb."""
+    root = Path(bgb.__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        dirty = bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"commit": commit, "dirty": dirty}
+
+
+def device_name(device: torch.device) -> str:
+    """Return what people call the device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in _PACKAGES}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

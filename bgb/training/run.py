@@ -1,0 +1,88 @@
+"""Run: what came out of a run folder: configuration, detector with its best weights, scores."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bgb.config.compose import load_config
+from bgb.config.schema import TrainConfig
+from bgb.detectors import Detector, build_detector
+from bgb.eeg.signal import SignalSpec
+from bgb.errors import RunError
+from bgb.training.files import read_json
+from bgb.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, read.
+
+    Attributes
+    ----------
+    folder : its paths.
+    config : what was trained.
+    scores : contents of scores.json; None before `python -m bgb.evaluate`.
+    provenance : contents of provenance.json.
+    """
+
+    folder: RunFolder
+    config: TrainConfig
+    scores: dict[str, Any] | None  # Any: JSON
+    provenance: dict[str, Any]  # Any: JSON
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def detector(self, signal: SignalSpec | None = None, *, accelerator: str = "cpu") -> Detector:
+        """Return the detector with its best weights, in evaluation mode.
+
+        Parameters
+        ----------
+        signal : what it is to read; None = what it was trained on. The same weights serve
+            electrodes and, with the double banana, bipolar sources.
+        accelerator : "cpu", "gpu", or "auto" for a GPU where there is one.
+        """
+        spec = signal or SignalSpec(**_as_spec(self.provenance["signal"]))
+        config = self.config
+        detector = build_detector(
+            config.model, config.frontend, spec, window_s=config.data.window_s
+        )
+        detector.load_state_dict(_best_weights(self.folder))
+        on_gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
+        return detector.to("cuda" if on_gpu else "cpu").eval()
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read a run folder.
+
+    Raises
+    ------
+    RunError : there is no run, or it has not reached its first checkpoint.
+    """
+    run = RunFolder(Path(folder))
+    for path in (run.config, run.provenance, run.best):
+        if not path.exists():
+            raise RunError(
+                f"{run.path} is no trained run: {path.relative_to(run.path)} is missing; "
+                "make one with `python -m bgb.train`, or let it reach the end of an epoch"
+            )
+    scores = read_json(run.scores) if run.scores.exists() else None
+    return Run(run, load_config(run.config), scores, read_json(run.provenance))
+
+
+def _best_weights(folder: RunFolder) -> dict[str, torch.Tensor]:
+    """Return the weights of the detector (averaged ones where the run averages)."""
+    checkpoint = torch.load(folder.best, weights_only=True, map_location="cpu")
+    prefix = "detector."
+    return {
+        name.removeprefix(prefix): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(prefix)
+    }
+
+
+def _as_spec(values: dict[str, Any]) -> dict[str, Any]:  # Any: fields of SignalSpec
+    return {**values, "channels": tuple(values["channels"])}

@@ -1,0 +1,181 @@
+"""The run folder (DESIGN 7): its paths, its default name, its lock.
+
+The name ends in a hash of what decides the result, so that a repeated command continues the run and
+a changed one starts another. One live process owns a run at a time (lesson 42).
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from bgb.config.compose import dump_config, load_config
+from bgb.config.schema import TrainConfig
+from bgb.errors import RunError
+from bgb.training.files import read_json, write_text
+
+# Where and how a run is carried out, not what it computes.
+_NOT_IN_HASH = frozenset(
+    {
+        *("results", "run", "logger", "disable_progress", "force_manifest_rebuild"),
+        *("data.cache_root", "data.residency", "data.memory_gib", "data.threads", "data.workers"),
+        *("trainer.accelerator", "trainer.threads", "trainer.checkpoint_minutes"),
+        *("trainer.log_every_steps", "trainer.resume"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run; making the object touches nothing."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def provenance(self) -> Path:
+        return self.path / "provenance.json"
+
+    @property
+    def last(self) -> Path:
+        """Checkpoint from which the run continues."""
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """Checkpoint with the best monitored metric."""
+        return self.path / "checkpoints" / "best.ckpt"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events"
+
+    @property
+    def scores(self) -> Path:
+        return self.path / "scores.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "run.lock"
+
+    def is_finished(self) -> bool:
+        """Tell whether training ended; evaluation may still be due."""
+        return self.provenance.exists() and bool(read_json(self.provenance).get("finished"))
+
+
+def default_name(config: TrainConfig) -> str:
+    """Return <corpus>-<model>-<8 hex digits of what decides the result>."""
+    decisive = json.dumps(decisive_values(config), sort_keys=True)
+    digest = hashlib.sha256(decisive.encode()).hexdigest()[:8]
+    return f"{config.data.corpus.name}-{config.model.name}-{digest}"
+
+
+def decisive_values(config: TrainConfig) -> dict[str, Any]:  # Any: values of any option
+    """Return every key that decides the result of a run, flat, with its value."""
+    flat = _flatten(dataclasses.asdict(config))
+    return {key: value for key, value in flat.items() if not _left_out(key)}
+
+
+def run_folder(config: TrainConfig) -> RunFolder:
+    """Return the folder of the run that this configuration names."""
+    return RunFolder(Path(config.results).expanduser() / (config.run or default_name(config)))
+
+
+@contextlib.contextmanager
+def open_run(config: TrainConfig) -> Iterator[RunFolder]:
+    """Make the folder or take it up again, and own it until the block ends.
+
+    Raises
+    ------
+    RunError
+        Another live process owns it, it holds another configuration, or it exists and
+        ``trainer.resume=never``.
+    """
+    folder = run_folder(config)
+    folder.last.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(folder):
+        if folder.config.exists():
+            _refuse_other(folder, config)
+        else:
+            write_text(folder.config, dump_config(config))
+        yield folder
+
+
+def _refuse_other(folder: RunFolder, config: TrainConfig) -> None:
+    if config.trainer.resume == "never":
+        raise RunError(
+            f"run {folder.path} exists and trainer.resume=never; "
+            "set trainer.resume=auto to continue it, or another run=<name>"
+        )
+    there, here = decisive_values(load_config(folder.config)), decisive_values(config)
+    differing = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
+    if differing:
+        key = differing[0]
+        raise RunError(
+            f"run {folder.path} was made with {key}={there.get(key)!r}, not {here.get(key)!r} "
+            f"({len(differing)} keys differ: {', '.join(differing)}); "
+            "leave run= out, or set another run=<name>"
+        )
+
+
+@contextlib.contextmanager
+def _lock(folder: RunFolder) -> Iterator[None]:
+    """Hold the lock file; it ends with the process, so a dead owner never blocks."""
+    with folder.lock.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(_owned_by_another(folder, file)) from error
+        _write_owner(file)
+        yield
+
+
+def _owned_by_another(folder: RunFolder, file: IO[str]) -> str:
+    file.seek(0)
+    try:
+        owner = json.loads(file.read())
+    except ValueError:  # the owner has locked, but not yet written its name
+        owner = {"host": "?", "pid": "?", "since": "?"}
+    return (
+        f"run {folder.path} is being written by process {owner['pid']} on {owner['host']} "
+        f"since {owner['since']}; wait for it, stop it, or set another run=<name>"
+    )
+
+
+def _write_owner(file: IO[str]) -> None:
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    file.truncate(0)
+    json.dump({"host": socket.gethostname(), "pid": os.getpid(), "since": since}, file)
+    file.flush()
+
+
+def _left_out(key: str) -> bool:
+    parts = key.split(".")
+    return any(".".join(parts[: end + 1]) in _NOT_IN_HASH for end in range(len(parts)))
+
+
+def _flatten(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:  # Any: any option
+    flat: dict[str, Any] = {}
+    for name, value in node.items():
+        key = f"{prefix}{name}"
+        flat |= _flatten(value, f"{key}.") if isinstance(value, dict) else {key: value}
+    return flat

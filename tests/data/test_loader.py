@@ -1,0 +1,196 @@
+"""The loader: order, residency, threads, and resuming with the very next batch under Lightning."""
+
+from dataclasses import replace
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from bgb.config.data import SamplingConfig
+from bgb.corpora import find_corpus
+from bgb.data.key import cache_folder
+from bgb.data.loader import WindowLoader
+from bgb.data.module import EegDataModule
+from bgb.data.windows import WindowBatch
+from bgb.errors import CacheError
+
+SAMPLING = SamplingConfig(windows_per_epoch=22)  # the sixth batch holds two windows
+
+
+@pytest.fixture
+def make_loader(cache):
+    def make(**changes):
+        values = {"window_s": 8, "batch_size": 4, "label_rate_hz": 1.0, "seed": 0}
+        return WindowLoader(cache.split("train"), SAMPLING, **{**values, **changes})
+
+    return make
+
+
+def same(one: WindowBatch, other: WindowBatch) -> bool:
+    return all(torch.equal(left, right) for left, right in zip(one, other, strict=True))
+
+
+def test_an_epoch_has_len_batches_and_the_last_may_be_smaller(make_loader):
+    loader = make_loader()
+    batches = list(loader)
+    assert len(batches) == len(loader) == 6
+    assert [len(batch.start_B) for batch in batches] == [4, 4, 4, 4, 4, 2]
+    assert torch.cat([batch.sample_B for batch in batches]).tolist() == list(range(22))
+
+
+def test_each_iteration_is_the_next_epoch_with_sample_numbers_of_the_whole_run(make_loader):
+    loader = make_loader()
+    first, second = list(loader), list(loader)
+    assert not same(first[0], second[0])
+    assert second[0].sample_B.tolist() == [22, 23, 24, 25]
+
+
+def test_an_epoch_left_early_is_followed_by_the_next(make_loader):
+    loader = make_loader()
+    next(iter(loader))  # as limit_train_batches or a sanity check does
+    assert next(iter(loader)).sample_B.tolist() == [22, 23, 24, 25]
+
+
+def test_batch_holds_the_windows_it_says(make_loader, cache):
+    recordings = cache.split("train")
+    for batch in make_loader(label_rate_hz=0.25):
+        assert batch.labels_BK.shape[1] == 2
+        for tiles_SCR, number, start in zip(batch.tiles_BSCR, batch.recording_B, batch.start_B):
+            expected = recordings[number].tiles(int(start), int(start) + 8)
+            assert (tiles_SCR.numpy() == expected).all()
+
+
+def test_seizure_windows_are_in_the_epoch(make_loader):  # lesson 14
+    labels = torch.cat([batch.labels_BK for batch in make_loader()])
+    assert labels.any(dim=1).float().mean() > 0.3
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("residency", ["disk", "memory", "auto"])
+def test_bytes_do_not_depend_on_residency_or_threads(make_loader, residency, threads):
+    expected = list(make_loader())
+    loader = make_loader(residency=residency, threads=threads)
+    assert all(same(one, other) for one, other in zip(expected, loader, strict=True))
+
+
+def test_auto_residency_is_chosen_by_size_and_said_aloud(make_loader, caplog):
+    caplog.set_level("INFO")
+    make_loader(residency="auto", memory_gib=1.0)
+    make_loader(residency="auto", memory_gib=1e-6)
+    assert "residency memory: 3 recordings, 0.000 GiB" in caplog.text
+    assert "residency disk: 3 recordings" in caplog.text
+
+
+def test_consumer_may_keep_its_batches(make_loader):
+    loader = make_loader()
+    copies = [(batch, batch.tiles_BSCR.clone()) for batch in loader]
+    assert all(torch.equal(batch.tiles_BSCR, copy) for batch, copy in copies)
+
+
+@pytest.mark.parametrize("position", [0, 1, 5, 6])
+def test_loaded_state_continues_with_the_very_next_batch(make_loader, position):  # lesson 67
+    first = make_loader(threads=3)
+    iterator = iter(first)
+    for _ in range(position):
+        next(iterator)
+    state = first.state_dict()
+    expected = [*iterator, *first] if position < 6 else list(first)
+    resumed = make_loader()
+    resumed.load_state_dict(state)
+    got = [*resumed, *resumed] if 0 < position < 6 else list(resumed)
+    assert len(got) == {0: 6, 1: 11, 5: 7, 6: 6}[position]
+    assert all(same(one, other) for one, other in zip(got, expected))
+
+
+def test_reader_errors_reach_the_consumer(make_loader, cache, tmp_path):
+    missing = [replace(item, path=tmp_path / "gone.npz") for item in cache.split("train")]
+    loader = WindowLoader(missing, SAMPLING, window_s=8, batch_size=4, label_rate_hz=1.0, seed=0)
+    with pytest.raises(CacheError, match=r"gone.npz cannot be opened: No such file"):
+        next(iter(loader))
+
+
+class Recorder(pl.LightningModule):
+    """Learns a little and notes which samples it saw."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(19, 1)
+        self.seen: list[tuple[int, ...]] = []
+
+    def training_step(self, batch, batch_idx):
+        self.seen.append(tuple(batch.sample_B.tolist()))
+        power_BC = batch.tiles_BSCR.float().square().mean(dim=(1, 3)) / 1e6
+        return nn.functional.mse_loss(self.layer(power_BC)[:, 0], batch.labels_BK.mean(dim=1))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def train(config, folder, *, max_epochs=3, stop_after=None, checkpoint=None):
+    """Fit from scratch or from a checkpoint; save one after `stop_after` batches and stop."""
+
+    class Stop(pl.Callback):
+        def on_train_batch_end(self, trainer, module, *_):
+            if trainer.global_step == stop_after:
+                trainer.save_checkpoint(folder / "mid.ckpt")
+                raise KeyboardInterrupt
+
+    pl.seed_everything(0, verbose=False)
+    module = Recorder()
+    trainer = pl.Trainer(
+        max_epochs=max_epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+        callbacks=[Stop()],
+    )
+    data = EegDataModule(config, label_rate_hz=1.0, seed=0, progress=False)
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    except (KeyboardInterrupt, SystemExit):
+        assert stop_after is not None
+    return module
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # Lightning 2.6.6 on torch 2.13
+@pytest.mark.parametrize("stop_after", [3, 6, 8, 12])  # mid-epoch, end of the first, ...
+def test_lightning_resumes_with_identical_batches_and_weights(built_config, tmp_path, stop_after):
+    config = replace(built_config, sampling=SAMPLING)
+    whole = train(config, tmp_path)
+    assert [samples[0] for samples in whole.seen[:7]] == [0, 4, 8, 12, 16, 20, 22]
+    assert len(whole.seen) == 18
+    before = train(config, tmp_path, stop_after=stop_after)
+    after = train(config, tmp_path, checkpoint=tmp_path / "mid.ckpt")
+    assert before.seen == whole.seen[:stop_after]
+    assert after.seen == whole.seen[stop_after:]
+    assert torch.equal(after.layer.weight, whole.layer.weight)
+
+
+def test_module_builds_opens_and_checks(config, caplog):
+    caplog.set_level("INFO")
+    data = EegDataModule(config, label_rate_hz=1.0, seed=0, progress=False)
+    with pytest.raises(CacheError, match="action=build"):
+        data.setup()
+    data.prepare_data()
+    data.setup("fit")
+    assert len(data.cache) == 5
+    assert data.spec.rate_hz == 64
+    assert "seizure s" in caplog.text  # the table it checked
+    assert len(data.train_dataloader()) == 6
+
+
+def test_module_opens_only_what_its_corpus_has(built_config):  # another tree may share the folder
+    config = replace(built_config, exclude=["aaaaaaaa_s001_t001"])
+    assert len(EegDataModule(config, label_rate_hz=1.0, seed=0).cache) == 4
+
+
+def test_module_refuses_a_split_without_seizures(built_config, tmp_path):
+    config = replace(built_config, exclude=["aaaaaaaa_s001_t000", "aaaaaaab_s001_t000"])
+    assert len(find_corpus(config).recordings) == 3
+    assert cache_folder(config) == cache_folder(built_config)
+    with pytest.raises(CacheError, match="split train has no seizure in 1 recordings"):
+        EegDataModule(config, label_rate_hz=1.0, seed=0).setup()

@@ -1,0 +1,182 @@
+"""Every detector keeps the contract of DESIGN 6."""
+
+# Shapes: B batch, S seconds, C channels, R samples a second, K output steps
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from bgb.config.model import EegNetConfig, EventNetUnetConfig, FrontendConfig, ModelConfig
+from bgb.detectors import Detector, build_detector, output_rate_hz
+from bgb.eeg.montage import DOUBLE_BANANA, ELECTRODES
+from bgb.eeg.signal import SignalSpec
+from bgb.errors import ConfigError
+
+SIGNAL = SignalSpec("electrodes", ELECTRODES, 128)
+BIPOLAR_SIGNAL = SignalSpec("double_banana", DOUBLE_BANANA, 128)
+MODELS: dict[str, tuple[ModelConfig, int]] = {
+    "eegnet": (EegNetConfig(rate_hz=64, segment_s=4), 12),
+    "eegnet_short_segments": (EegNetConfig(rate_hz=128, segment_s=1, kernel_s=0.25), 7),
+    "eventnet_unet": (EventNetUnetConfig(rate_hz=128, base_channels=4), 24),
+    "eventnet_unet_odd": (EventNetUnetConfig(rate_hz=64, out_rate_hz=1, base_channels=4), 37),
+}
+each_model = pytest.mark.parametrize(("model", "window_s"), MODELS.values(), ids=MODELS.keys())
+
+
+def detector_of(
+    model: ModelConfig, window_s: int, *, signal: SignalSpec = SIGNAL, montage: str | None = None
+) -> Detector:
+    torch.manual_seed(0)
+    frontend = FrontendConfig(montage=montage or "double_banana")
+    return build_detector(model, frontend, signal, window_s=window_s)
+
+
+def windows(window_s: int, *, batch: int = 3, signal: SignalSpec = SIGNAL) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    shape = (batch, window_s, signal.num_channels, signal.rate_hz)
+    tiles_BSCR = torch.randint(-900, 900, shape, dtype=torch.int16, generator=generator)
+    return tiles_BSCR, torch.ones(batch, signal.num_channels, dtype=torch.bool)
+
+
+@each_model
+@pytest.mark.parametrize("factor", [1, 2])
+def test_logits_cover_the_window_at_the_stated_rate(
+    model: ModelConfig, window_s: int, factor: int
+) -> None:
+    detector = detector_of(model, factor * window_s)
+    logits_BK = detector(*windows(factor * window_s))
+    assert detector.out_rate_hz == output_rate_hz(model)
+    assert logits_BK.shape == (3, round(factor * window_s * detector.out_rate_hz))
+    assert detector.window_s == factor * window_s
+    assert detector.rate_hz == model.rate_hz
+    assert len(detector.context_s) == 2
+
+
+@each_model
+@pytest.mark.parametrize("montage", ["double_banana", "average"])
+def test_no_parameter_is_dead(model: ModelConfig, window_s: int, montage: str) -> None:
+    # Lesson 62: 71 % of the predecessor's parameters were dead.
+    detector = detector_of(model, window_s, montage=montage)
+    logits_BK = detector(*windows(window_s))
+    (logits_BK * torch.linspace(-1, 2, logits_BK.numel()).view_as(logits_BK)).sum().backward()
+    dead = [
+        name
+        for name, parameter in detector.named_parameters()
+        if parameter.grad is None or not parameter.grad.any()
+    ]
+    assert not dead
+
+
+@each_model
+def test_evaluation_is_deterministic_and_independent_of_the_batch(
+    model: ModelConfig, window_s: int
+) -> None:
+    detector = detector_of(model, window_s)
+    tiles_BSCR, present_BC = windows(window_s)
+    detector(tiles_BSCR, present_BC)  # moves the statistics of the norms
+    detector.eval()
+    together = detector(tiles_BSCR, present_BC)
+    assert torch.equal(together, detector(tiles_BSCR, present_BC))
+    alone = detector(tiles_BSCR[1:2], present_BC[1:2])
+    torch.testing.assert_close(alone, together[1:2], atol=1e-5, rtol=1e-4)
+
+
+@each_model
+def test_weights_serve_electrodes_and_bipolar_sources_alike(
+    model: ModelConfig, window_s: int
+) -> None:
+    detector = detector_of(model, window_s)
+    other = detector_of(model, window_s, signal=BIPOLAR_SIGNAL)
+    torch.nn.init.zeros_(next(other.parameters()))
+    other.load_state_dict(detector.state_dict())
+    tiles_BSCR, present_BC = windows(window_s)
+    derive_MC = detector.frontend.montage
+    derived_BSCR = torch.einsum("mc,bscr->bsmr", derive_MC, tiles_BSCR.float()).to(torch.int16)
+    expected = detector.eval()(tiles_BSCR, present_BC)
+    found = other.eval()(derived_BSCR, torch.ones(3, 18, dtype=torch.bool))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+@each_model
+def test_spikes_of_120_sigma_leave_gradients_finite(model: ModelConfig, window_s: int) -> None:
+    # Lesson 55: input outliers of 121 sigma ended in NaN.
+    detector = detector_of(model, window_s)
+    tiles_BSCR, present_BC = windows(window_s)
+    tiles_BSCR = tiles_BSCR // 30
+    tiles_BSCR[0, window_s // 2, 3, 10:14] = 32767
+    tiles_BSCR[0, window_s // 2, 4, 10:14] = -32768
+    logits_BK = detector(tiles_BSCR, present_BC)
+    logits_BK.sigmoid().log().sum().backward()
+    assert torch.isfinite(logits_BK).all()
+    gradients = [parameter.grad for parameter in detector.parameters()]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+
+
+@each_model
+def test_bf16_autocast_gives_nearly_the_same_logits(model: ModelConfig, window_s: int) -> None:
+    detector = detector_of(model, window_s).eval()
+    batch = windows(window_s)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = detector(*batch)
+    torch.testing.assert_close(mixed.float(), detector(*batch), atol=0.1, rtol=0.1)
+
+
+def test_eegnet_judges_each_segment_by_itself() -> None:
+    detector = detector_of(*MODELS["eegnet"]).eval()
+    tiles_BSCR, present_BC = windows(12)
+    before = detector(tiles_BSCR, present_BC)
+    tiles_BSCR[:, 6] = 0  # lies in the middle of the second segment
+    after = detector(tiles_BSCR, present_BC)
+    torch.testing.assert_close(after[:, [0, 2]], before[:, [0, 2]])
+    assert not torch.equal(after[:, 1], before[:, 1])
+
+
+def test_unet_sees_about_as_far_as_it_says() -> None:
+    detector = detector_of(EventNetUnetConfig(rate_hz=128, base_channels=4), 64).eval()
+    tiles_BSCR, present_BC = windows(64, batch=1)
+    before = detector(tiles_BSCR, present_BC)
+    tiles_BSCR[:, 32] = 0
+    changed_K = (detector(tiles_BSCR, present_BC) != before)[0].nonzero() / detector.out_rate_hz
+    reach_s = float(changed_K.max() - changed_K.min())
+    assert detector.receptive_field_s == 18
+    assert 0.8 * 18 < reach_s < 2.5 * 18
+
+
+def test_eegnet_has_the_published_size() -> None:
+    # braindecode counts 2,434 at 19 channels, of which 1,026 are its head of two classes.
+    signal = SignalSpec("electrodes", ELECTRODES, 256)
+    frontend = FrontendConfig(montage="average")
+    detector = build_detector(EegNetConfig(), frontend, signal, window_s=60)
+    sizes = {name: parameter.numel() for name, parameter in detector.network.named_parameters()}
+    head = sizes.pop("head.weight") + sizes.pop("head.bias")
+    assert sum(sizes.values()) == 2434 - 1026
+    assert head == 16 * 16 + 1
+
+
+def test_unet_has_the_stated_size() -> None:
+    detector = detector_of(EventNetUnetConfig(rate_hz=128), 60)
+    assert sum(parameter.numel() for parameter in detector.parameters()) == 1_374_961
+
+
+def test_window_below_the_receptive_field_is_refused() -> None:
+    with pytest.raises(
+        ConfigError,
+        match=r"data.window_s=17 is shorter .* field \(18 s at 128 Hz\); raise data.window_s",
+    ):
+        detector_of(EventNetUnetConfig(rate_hz=128), 17)
+
+
+def test_window_that_is_not_whole_segments_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"data.window_s=10 .* model.segment_s=4; .*=8"):
+        detector_of(EegNetConfig(rate_hz=64), 10)
+
+
+def test_unknown_model_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Unknown:
+        rate_hz: int = 128
+
+    with pytest.raises(ConfigError, match="no detector is built from Unknown"):
+        detector_of(Unknown(), 60)  # type: ignore[arg-type]

@@ -1,0 +1,121 @@
+"""RunFolder: names, repeated and changed commands, one live owner."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bgb.config.compose import load_config
+from bgb.config.schema import TrainConfig
+from bgb.errors import RunError
+from bgb.training.files import write_atomically, write_text
+from bgb.training.run_folder import default_name, open_run, run_folder
+
+MakeConfig = Callable[..., TrainConfig]
+
+_HOLD_LOCK = """
+import fcntl, json, os, sys
+file = open(sys.argv[1], "a+")
+fcntl.flock(file, fcntl.LOCK_EX)
+json.dump({"host": "ward-7", "pid": os.getpid(), "since": "2026-01-01"}, file)
+file.flush()
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_default_name_tells_corpus_model_and_hash(make_config: MakeConfig) -> None:
+    corpus, model, digest = default_name(make_config()).split("-")
+    assert (corpus, model) == ("bids", "eegnet")
+    assert len(digest) == 8
+    assert int(digest, 16) >= 0
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "optimizer.lr=0.002",
+        "seed=1",
+        "model.dropout=0.5",
+        "data.window_s=16",
+        "frontend.missing=mask",
+    ],
+)
+def test_what_changes_the_result_changes_the_name(make_config: MakeConfig, override: str) -> None:
+    assert default_name(make_config(override)) != default_name(make_config())
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["results=elsewhere", "logger=tensorboard", "data.cache_root=x", "disable_progress=true",
+     "trainer.threads=1", "trainer.checkpoint_minutes=1", "data.workers=2"],
+)  # fmt: skip
+def test_where_and_how_a_run_is_done_leaves_the_name(
+    make_config: MakeConfig, override: str
+) -> None:
+    assert default_name(make_config(override)) == default_name(make_config())
+
+
+def test_opened_run_holds_its_configuration(make_config: MakeConfig) -> None:
+    config = make_config()
+    with open_run(config) as folder:
+        assert load_config(folder.config) == config
+        assert json.loads(folder.lock.read_text()).keys() == {"host", "pid", "since"}
+
+
+def test_run_of_another_configuration_is_refused(make_config: MakeConfig) -> None:
+    with open_run(make_config("run=mine")):
+        pass
+    with (
+        pytest.raises(
+            RunError, match=r"made with seed=0, not 1 \(1 keys differ: seed\).*run=<name>"
+        ),
+        open_run(make_config("run=mine", "seed=1")),
+    ):
+        pass
+
+
+def test_existing_run_is_refused_when_it_must_not_resume(make_config: MakeConfig) -> None:
+    config = make_config("trainer.resume=never")
+    with open_run(config):
+        pass
+    with pytest.raises(RunError, match=r"exists and trainer.resume=never"), open_run(config):
+        pass
+
+
+def test_second_live_owner_is_refused_and_the_first_is_named(make_config: MakeConfig) -> None:
+    # Lesson 42: a retried process wrote into the run that the first was still writing.
+    config = make_config()
+    lock = run_folder(config).lock
+    lock.parent.mkdir(parents=True)
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLD_LOCK, str(lock)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as owner:  # fmt: skip
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "locked\n"
+        with (
+            pytest.raises(RunError, match=rf"written by process {owner.pid} on ward-7 since 2026"),
+            open_run(config),
+        ):
+            pass
+        owner.kill()
+        owner.wait()
+        with open_run(config):  # a dead owner does not block
+            pass
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_text(path, "old")
+
+    def fail(file: object) -> None:
+        raise ValueError("disk full")
+
+    with pytest.raises(ValueError, match="disk full"):
+        write_atomically(path, fail)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
