@@ -32,9 +32,8 @@ def build(config: CacheConfig) -> "Table":
     from bgb.data.check import check_cache, summary_table
 
     corpus = find_corpus(config.data)
-    progress = not config.disable_progress
-    build_cache(config.data, corpus, progress=progress, force=config.force)
-    cache = _open(config)
+    build_cache(config.data, corpus, progress=not config.disable_progress, force=config.force)
+    cache = _open(config, [(item.split, item.recording_id) for item in corpus.recordings])
     check_cache(cache)
     return summary_table(cache)
 
@@ -71,11 +70,15 @@ def inspect(config: CacheConfig) -> "Table":
     return inspect_table(cache[config.recording]) if config.recording else summary_table(cache)
 
 
-def _open(config: CacheConfig) -> "Cache":
+def _open(config: CacheConfig, recordings: list[tuple[str, str]] | None = None) -> "Cache":
     from bgb.data.cache import open_cache
     from bgb.data.key import cache_folder
 
-    return open_cache(cache_folder(config.data), force_manifest=config.force_manifest_rebuild)
+    return open_cache(
+        cache_folder(config.data),
+        recordings=recordings,
+        force_manifest=config.force_manifest_rebuild,
+    )
 
 
 if __name__ == "__main__":

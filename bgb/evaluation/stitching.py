@@ -81,21 +81,10 @@ def stitch(
     RunError : the detector returned a wrong shape or a number that is not finite.
     """
     plan = _plan(window_s, _fraction(out_rate_hz), context_s, overlap)
-    total_K = num_steps(tiles.duration_s, out_rate_hz)
-    num_units = total_K * plan.units_per_step
-    weighted_U, weight_U = np.zeros(num_units), np.zeros(num_units)
-    windows = recording_windows(
-        tiles, window_s=window_s, stride_s=plan.stride_s, batch_size=batch_size
-    )
-    for batch in windows:
-        probability_BK = _probability(predict, batch, len(plan.weight_K), tiles.recording_id)
-        for start_s, probability_K in zip(batch.start_B.tolist(), probability_BK, strict=True):
-            weight_K = _weight(plan, start_s, tiles.num_seconds)
-            _add(weighted_U, weight_K * probability_K, plan, start_s)
-            _add(weight_U, weight_K, plan, start_s)
-    sum_K = weight_U.reshape(total_K, plan.units_per_step).sum(axis=1)
+    weighted_U, weight_U = _blend(predict, tiles, plan, batch_size)
+    sum_K = weight_U.reshape(-1, plan.units_per_step).sum(axis=1)
     assert (sum_K > 0).all(), f"{tiles.recording_id}: {(sum_K == 0).sum()} steps not covered"
-    probability_K = weighted_U.reshape(total_K, plan.units_per_step).sum(axis=1) / sum_K
+    probability_K = weighted_U.reshape(-1, plan.units_per_step).sum(axis=1) / sum_K
     return RecordingScore(
         tiles.recording_id,
         patient,
@@ -104,6 +93,25 @@ def stitch(
         tiles.duration_s,
         tuple(tiles.events),
     )
+
+
+def _blend(
+    predict: Predict, tiles: Tiles, plan: _Plan, batch_size: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sums of weighted probabilities and of weights, per unit of the recording."""
+    rate_hz = plan.units_per_s / plan.units_per_step
+    num_units = num_steps(tiles.duration_s, rate_hz) * plan.units_per_step
+    weighted_U, weight_U = np.zeros(num_units), np.zeros(num_units)
+    windows = recording_windows(
+        tiles, window_s=plan.window_s, stride_s=plan.stride_s, batch_size=batch_size
+    )
+    for batch in windows:
+        probability_BK = _probability(predict, batch, len(plan.weight_K), tiles.recording_id)
+        for start_s, probability_K in zip(batch.start_B.tolist(), probability_BK, strict=True):
+            weight_K = _weight(plan, start_s, tiles.num_seconds)
+            _add(weighted_U, weight_K * probability_K, plan, start_s)
+            _add(weight_U, weight_K, plan, start_s)
+    return weighted_U, weight_U
 
 
 def check_window(facts: DetectorFacts) -> None:

@@ -156,6 +156,20 @@ def _train(config: TrainConfig, folder: RunFolder, data: EegDataModule, detector
     )
     num_parameters = sum(parameter.numel() for parameter in detector.parameters())
     _log.info("run %s: %s, %d parameters", folder.path, config.model.name, num_parameters)
+    with _recorded(config, folder, data, trainer):
+        trainer.fit(
+            build_module(config, detector),
+            train_dataloaders=loader,
+            ckpt_path=folder.last if checkpoint else None,
+            weights_only=True,
+        )
+
+
+@contextlib.contextmanager
+def _recorded(
+    config: TrainConfig, folder: RunFolder, data: EegDataModule, trainer: pl.Trainer
+) -> Iterator[None]:
+    """Keep provenance.json: when this session began, how long it took, whether it finished."""
     provenance.start(
         folder,
         config,
@@ -167,12 +181,7 @@ def _train(config: TrainConfig, folder: RunFolder, data: EegDataModule, detector
     started = time.monotonic()
     finished = False
     try:
-        trainer.fit(
-            build_module(config, detector),
-            train_dataloaders=loader,
-            ckpt_path=folder.last if checkpoint else None,
-            weights_only=True,
-        )
+        yield
         finished = True
     finally:
         close_loggers(trainer.loggers)

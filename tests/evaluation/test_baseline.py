@@ -7,7 +7,14 @@ import pytest
 from fake_recordings import RATE_HZ, FakeCache, MakeRecording
 
 from bgb.errors import CacheError
-from bgb.evaluation.baseline import _choose, _features, _labels, fit_baseline
+from bgb.evaluation.baseline import (
+    _choose,
+    _choose_strength,
+    _features,
+    _folds,
+    _labels,
+    fit_baseline,
+)
 from bgb.evaluation.roc import rank_seconds
 
 
@@ -81,6 +88,39 @@ def test_a_bound_above_what_exists_takes_everything() -> None:
 def test_a_segment_is_seizure_if_half_of_it_is(make_recording: MakeRecording) -> None:
     recording = make_recording(duration_s=11.5, seizures=[(1.0, 4.9), (7.1, 8.0)])
     assert _labels(recording).tolist() == [True, True, False, False, False]
+
+
+def test_regularisation_is_chosen_on_patients_held_out() -> None:
+    """Noise that tells patients apart must not pass for seizure: C=1 would learn it by heart."""
+    generator = np.random.default_rng(0)
+    patient_N = np.repeat([f"p{number:02d}" for number in range(20)], 15)
+    label_N = np.repeat(np.arange(20) % 2 == 0, 15)
+    fingerprint_NF = np.repeat(generator.normal(0, 1, (20, 60)), 15, axis=0)
+    features_NF = fingerprint_NF + generator.normal(0, 0.1, fingerprint_NF.shape)
+    features_NF[:, 0] += 1.5 * label_N
+    assert _choose_strength(features_NF.astype(np.float32), label_N, patient_N) <= 1e-2
+
+
+@pytest.mark.parametrize("num_patients", [4, 5, 7, 23])
+def test_each_fold_leaves_both_classes_to_fit_on(num_patients: int) -> None:
+    """Two patients are all seizure, the others none: the two are never held out together."""
+    patient_N = np.repeat([f"p{number:02d}" for number in range(num_patients)], 3)
+    label_N = np.isin(patient_N, ["p00", "p03"])
+    fold_N = _folds(label_N, patient_N)
+    assert fold_N is not None
+    for fold in np.unique(fold_N):
+        assert set(label_N[fold_N != fold]) == {True, False}
+        assert not set(patient_N[fold_N == fold]) & set(patient_N[fold_N != fold])
+
+
+def test_a_single_patient_with_seizures_is_never_held_out(make_recording: MakeRecording) -> None:
+    recordings = [
+        make_recording(patient="a", seizures=[(10, 40)]),
+        make_recording(patient="b"),
+        make_recording(patient="c"),
+    ]
+    score = fit_baseline(recordings, max_seconds=1000, seed=0).score(recordings[0])
+    assert rank_seconds([score]).auroc > 0.9
 
 
 def test_train_without_seizures_is_refused(make_recording: MakeRecording) -> None:

@@ -183,7 +183,7 @@ def test_results_are_replaced_when_written_again(evaluation: Evaluation, tmp_pat
 
 def render(evaluation: Evaluation, width: int) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    console.print(scores_table(evaluation))
+    console.print(scores_table(json.loads(json.dumps(scores_json(evaluation)))))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -211,6 +211,15 @@ def test_the_table_shows_undefined_as_a_dash(small_cache: FakeCache) -> None:
     assert [cell.strip() for cell in row.split("\u2502")[2:-1]] == [
         *("4", "0/4", "0.000", "-", "0.000", "0.0", "0.500"),
     ]
+
+
+def test_the_table_says_that_a_limit_was_not_met(evaluation: Evaluation) -> None:
+    scores = scores_json(evaluation)
+    scores["detector"]["threshold"] |= {"max_fp_per_day": 2.0, "constraint_met": False}
+    scores["detector"]["splits"]["eval"]["auroc_interval"] |= {"low": 0.81, "high": 0.93}
+    caption = str(scores_table(scores).caption)
+    assert "more than 2 FA/24 h there: limit not met" in caption
+    assert "95% interval over patients: 0.810 to 0.930" in caption
 
 
 # --- validation during training ---

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bgb.config.schema import TrainConfig
 from bgb.data.windows import WindowBatch
+from bgb.detectors import Detector
 from bgb.errors import ConfigError, RunError
 from bgb.training import load_run
 from bgb.training.files import read_json
@@ -156,6 +157,30 @@ def test_averaged_weights_are_what_is_saved_and_they_resume(
         disturb_step(patch, 4, kill)
         fit(make_config("run=killed", "trainer.ema_decay=0.9"))
     assert_same_end(average, fit(make_config("run=killed", "trainer.ema_decay=0.9")))
+
+
+def test_averaged_weights_are_what_is_validated(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Tensor] = []
+
+    def spy(
+        predict: object, detector: Detector, recordings: object, **_: object
+    ) -> dict[str, float]:
+        assert not detector.training
+        seen.append(detector.state_dict()["network.head.weight"].clone())
+        return {"val/auroc": 0.5}
+
+    monkeypatch.setattr("bgb.training.fit.validate", spy)
+    folder = fit(make_config("trainer.ema_decay=0.9"))
+    assert len(seen) == 2
+    assert torch.equal(seen[-1], weights(folder)["detector.network.head.weight"])
+
+
+def test_validation_is_skipped_between_but_never_at_the_end(make_config: MakeConfig) -> None:
+    folder = fit(make_config("trainer.max_epochs=3", "trainer.val_every_epochs=2"))
+    rows = read_metrics(folder.metrics)
+    assert [row["epoch"] for row in rows if row["metric"] == "val/auroc"] == ["1", "2"]
 
 
 def test_finished_run_is_left_alone(make_config: MakeConfig) -> None:

@@ -12,11 +12,12 @@ import numpy as np
 from bgb.corpora.synthetic.scalp import ELECTRODE_NAMES, POSITIONS
 
 SeizureKind = Literal["focal", "fast", "generalised"]
-_FOCI = ("F7", "F8", "T3", "T4", "T5", "T6", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2")
-_KINDS: tuple[SeizureKind, ...] = ("focal", "fast", "focal", "generalised")
+# Temporal and frontal mostly; occipital seizures are rare and would need more patients to learn.
+_FOCI = ("F7", "F8", "T3", "T4", "T5", "T6", "F3", "F4", "C3", "C4", "P3", "P4")
+_KINDS: tuple[SeizureKind, ...] = ("focal", "fast", "generalised")
 _COURSES_HZ: dict[SeizureKind, tuple[tuple[float, float], tuple[float, float]]] = {
     "focal": ((5.0, 8.5), (1.8, 3.0)),
-    "fast": ((11.0, 15.0), (4.0, 6.0)),
+    "fast": ((10.0, 14.0), (3.5, 5.5)),
     "generalised": ((3.6, 4.6), (1.8, 2.4)),
 }
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"

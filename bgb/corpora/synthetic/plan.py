@@ -132,8 +132,9 @@ def _same_session(plan: RecordingPlan, earlier: Sequence[RecordingPlan]) -> Reco
 
 def _with_seizures(rng: np.random.Generator, plans: list[RecordingPlan]) -> list[RecordingPlan]:
     """Put seizures into about half of the recordings, but never into all, of most patients."""
-    num_seizing = max(1, min(len(plans) - 1, round(0.55 * len(plans))))
-    quiet = {plans[-1].patient.name} if len({p.patient.name for p in plans}) > 4 else set()
+    names = {plan.patient.name for plan in plans}
+    quiet = {plans[-1].patient.name} if len(names) > 4 else set()
+    num_seizing = min(len(plans) - 1, max(len(names - quiet), round(0.55 * len(plans))))
     candidates = [i for i, plan in enumerate(plans) if plan.patient.name not in quiet]
     chosen = candidates[:num_seizing]  # the first of every patient, then the second of some
     budget_s = SEIZURE_SHARE * sum(plan.duration_s for plan in plans)
