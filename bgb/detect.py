@@ -63,9 +63,7 @@ def main(config: DetectConfig) -> None:
     Console().print(table, f"events and probabilities: {out}")
 
 
-def detect_recording(
-    run: "Run", path: str | Path, *, threshold: float | None = None
-) -> Detection:
+def detect_recording(run: "Run", path: str | Path, *, threshold: float | None = None) -> Detection:
     """Detect seizures in one EDF file with the detector of a run.
 
     Raises

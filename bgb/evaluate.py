@@ -1,8 +1,8 @@
 """`python -m bgb.evaluate run=<folder>`: score a trained detector on whole recordings.
 
-Without more it repeats the evaluation of the run itself. `+data=...` scores it on another corpus and
+Without more it repeats the evaluation of the run itself. `+data=...` scores it on another corpus,
 `+postprocess=...` with other post-processing; then `out=` says where the scores go. The threshold is
-chosen on the dev split of the corpus that is scored and frozen, unless `postprocess.threshold` is set.
+chosen on dev of the corpus that is scored, and frozen, unless `postprocess.threshold` is set.
 """
 
 from pathlib import Path
@@ -53,7 +53,7 @@ def evaluate_run(
     config = run.config
     module = EegDataModule(data or config.data, label_rate_hz=1, seed=0, progress=progress)
     module.prepare_data()
-    detector = run.detector(module.spec, accelerator=config.trainer.accelerator)
+    detector = run.detector(module.spec)
     evaluation = evaluate_detector(
         partial(predict, detector),
         detector,
@@ -74,7 +74,9 @@ def print_scores(folder: Path) -> None:
     from bgb.evaluation.table import scores_table
     from bgb.files import read_json
 
-    Console().print(scores_table(read_json(folder / "scores.json")), f"all figures: {folder}/scores.json")
+    console = Console()
+    console.print(scores_table(read_json(folder / "scores.json")))
+    console.print(f"run folder: {folder} (every figure: scores.json)")
 
 
 if __name__ == "__main__":

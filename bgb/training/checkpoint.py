@@ -20,7 +20,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from bgb.training.files import write_atomically
+from bgb.files import write_atomically
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from pytorch_lightning.loggers import Logger, WandbLogger  # does not import wandb
 
 from bgb.config.training import LoggerConfig
-from bgb.training.files import write_text
+from bgb.files import write_text
 from bgb.training.run_folder import RunFolder
 
 _COLUMNS = ("step", "epoch", "metric", "value")

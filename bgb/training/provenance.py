@@ -15,7 +15,7 @@ import torch
 import bgb
 from bgb.config.schema import TrainConfig
 from bgb.eeg.signal import SignalSpec
-from bgb.training.files import read_json, write_json
+from bgb.files import read_json, write_json
 from bgb.training.run_folder import RunFolder
 
 _PACKAGES = ("bgb", "torch", "numpy", "pytorch-lightning", "timescoring")

@@ -11,7 +11,7 @@ from bgb.config.schema import TrainConfig
 from bgb.detectors import Detector, build_detector
 from bgb.eeg.signal import SignalSpec
 from bgb.errors import RunError
-from bgb.training.files import read_json
+from bgb.files import read_json
 from bgb.training.run_folder import RunFolder
 
 

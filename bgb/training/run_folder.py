@@ -20,7 +20,7 @@ from typing import IO, Any
 from bgb.config.compose import dump_config, load_config
 from bgb.config.schema import TrainConfig
 from bgb.errors import RunError
-from bgb.training.files import read_json, write_text
+from bgb.files import read_json, write_text
 
 # Where and how a run is carried out, not what it computes.
 _NOT_IN_HASH = frozenset(

@@ -42,7 +42,9 @@ def test_every_command_has_its_primary_configuration(name: str) -> None:
     assert (config_dir() / f"{name}.yaml").is_file()
 
 
-@pytest.mark.parametrize("group", ["data", "model", "trainer", "logger", "postprocess", "experiment"])
+@pytest.mark.parametrize(
+    "group", ["data", "model", "trainer", "logger", "postprocess", "experiment"]
+)
 def test_every_group_has_options(group: str) -> None:
     assert list((config_dir() / group).glob("*.yaml"))
     assert group in {*GROUPS, "model", "experiment"}
@@ -74,7 +76,7 @@ def test_bad_override_is_refused_with_its_name(override: str, message: str) -> N
 
 
 def test_wrong_type_names_the_key() -> None:
-    with pytest.raises(HydraException, match="data.window_s"):
+    with pytest.raises(HydraException, match=r"data\.window_s"):
         compose("train", ["data.window_s=long"])
 
 

@@ -15,8 +15,8 @@ from bgb.config.schema import TrainConfig
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector
 from bgb.errors import ConfigError, RunError
+from bgb.files import read_json
 from bgb.training import load_run
-from bgb.training.files import read_json
 from bgb.training.fit import fit
 from bgb.training.loggers import read_metrics
 from bgb.training.module import SeizureModule

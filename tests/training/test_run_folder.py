@@ -11,7 +11,7 @@ import pytest
 from bgb.config.compose import load_config
 from bgb.config.schema import TrainConfig
 from bgb.errors import RunError
-from bgb.training.files import write_atomically, write_text
+from bgb.files import write_atomically, write_text
 from bgb.training.run_folder import default_name, open_run, run_folder
 
 MakeConfig = Callable[..., TrainConfig]
