@@ -1,7 +1,7 @@
 """`python -m bgb.cache action=build|verify|list|inspect data=...`: look after the caches.
 
-build makes what is missing and prints the table that training checks; verify reads every byte again;
-list shows every cache under data.cache_root; inspect shows one recording. Nothing is ever deleted.
+build makes what is missing and prints the table that training checks, verify reads every byte
+again, list shows every cache under data.cache_root, inspect one recording. Nothing is deleted.
 """
 
 from typing import TYPE_CHECKING

@@ -1,12 +1,12 @@
 """`python -m bgb.detect run=<folder> input=<EDF or folder>`: find seizures in recordings.
 
-The recording walks the same path as in training and evaluation: tiles, windows, detector, stitching,
-post-processing at the threshold that was frozen on dev. Labels are not needed.
+The recording walks the same path as in training and evaluation: tiles, windows, detector,
+stitching, post-processing at the threshold that was frozen on dev. Labels are not needed.
 """
 
-import logging
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bgb.training.run import Run
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +73,15 @@ def detect_recording(run: "Run", path: str | Path, *, threshold: float | None = 
     from bgb.eeg import read_recording
     from bgb.evaluation.postprocess import to_events
     from bgb.evaluation.stitching import stitch
+    from bgb.training.fit import predict
 
     threshold = _threshold(run, threshold)
     data, options = run.config.data, run.config.evaluation
     recording = read_recording(path, annotations=None)
     tiles = tile_recording(recording, data.preprocess, max_missing=data.max_missing)
-    detector = run.detector(tiles.spec)
+    detector = run.detector(tiles.spec, accelerator=run.config.trainer.accelerator)
     series = stitch(
-        lambda batch: detector(batch.tiles_BSCR, batch.present_BC),
+        partial(predict, detector),
         tiles,
         window_s=detector.window_s,
         out_rate_hz=detector.out_rate_hz,
@@ -109,8 +108,8 @@ def _threshold(run: "Run", threshold: float | None) -> float:
         return threshold
     if run.scores is None:
         raise RunError(
-            f"run {run.folder} has no scores.json, so no threshold was chosen on dev; "
-            f"run `python -m bgb.evaluate run={run.folder}` first, or set threshold="
+            f"run {run.folder.path} has no scores.json, so no threshold was chosen on dev; "
+            f"run `python -m bgb.evaluate run={run.folder.path}` first, or set threshold="
         )
     return float(run.scores["detector"]["threshold"]["threshold"])
 
@@ -128,17 +127,11 @@ def _inputs(given: str) -> list[tuple[Path, Path]]:
 def _write(stem: Path, detection: Detection) -> None:
     import numpy as np
 
-    from bgb.eeg import write_events
+    from bgb.evaluation.writing import write_event_files
 
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    for dialect, ending in (("csv_bi", ".csv_bi"), ("events_tsv", "_events.tsv")):
-        write_events(
-            stem.with_name(stem.name + ending),
-            detection.events,
-            duration_s=detection.duration_s,
-            dialect=dialect,
-            start=detection.start,
-        )
+    write_event_files(
+        stem, detection.events, duration_s=detection.duration_s, start=detection.start
+    )
     np.savez(
         stem.with_name(stem.name + "_probability.npz"),
         probability_K=detection.probability_K,

@@ -1,63 +1,63 @@
 """`python -m bgb.evaluate run=<folder>`: score a trained detector on whole recordings.
 
 Without more it repeats the evaluation of the run itself. `+data=...` scores it on another corpus,
-`+postprocess=...` with other post-processing; then `out=` says where the scores go. The threshold is
-chosen on dev of the corpus that is scored, and frozen, unless `postprocess.threshold` is set.
+`+postprocess=...` with other post-processing; then `out=` says where the scores go. The threshold
+is chosen on dev of the corpus that is scored, and frozen, unless `postprocess.threshold` is set.
 """
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bgb.config.compose import command
-from bgb.config.data import DataConfig
 from bgb.config.evaluation import PostprocessConfig
 from bgb.config.schema import EvaluateConfig
 
 if TYPE_CHECKING:
+    from bgb.data.cache import Cache
     from bgb.training.run import Run
 
 
 @command(EvaluateConfig, name="evaluate")
 def main(config: EvaluateConfig) -> None:
     """Score, write events and scores.json, print the table."""
-    from bgb.training.run import load_run
+    from bgb.data.module import EegDataModule
+    from bgb.training import load_run
 
     run = load_run(config.run)
     out = Path(config.out) if config.out else run.folder.path
     progress = not config.disable_progress
-    evaluate_run(run, out, data=config.data, postprocess=config.postprocess, progress=progress)
+    data = EegDataModule(config.data or run.config.data, label_rate_hz=1, seed=0, progress=progress)
+    data.prepare_data()
+    evaluate_run(run, data.cache, out, postprocess=config.postprocess, progress=progress)
     print_scores(out)
 
 
 def evaluate_run(
     run: "Run",
+    cache: "Cache",
     out: Path,
     *,
-    data: DataConfig | None = None,
     postprocess: PostprocessConfig | None = None,
     progress: bool = True,
 ) -> None:
-    """Score the best weights of a run and write events and scores.json into `out`.
+    """Score the best weights of a run on a cache; write events and scores.json into `out`.
 
     Parameters
     ----------
-    data, postprocess : other than those of the run; None for its own.
+    postprocess : other than that of the run; None for its own.
     """
     from functools import partial
 
-    from bgb.data.module import EegDataModule
     from bgb.evaluation.evaluate import evaluate_detector
     from bgb.evaluation.writing import write_results
     from bgb.training.fit import predict
 
     config = run.config
-    module = EegDataModule(data or config.data, label_rate_hz=1, seed=0, progress=progress)
-    module.prepare_data()
-    detector = run.detector(module.spec)
+    detector = run.detector(cache.spec, accelerator=config.trainer.accelerator)
     evaluation = evaluate_detector(
         partial(predict, detector),
         detector,
-        module.cache,
+        cache,
         postprocess=postprocess or config.postprocess,
         evaluation=config.evaluation,
         seed=config.seed,

@@ -15,11 +15,12 @@ from typing import Any
 
 from bgb.config.data import SPLITS
 from bgb.data.key import FORMAT_VERSION
-from bgb.data.npz import read_meta, sync_folder
+from bgb.data.npz import read_meta
 from bgb.data.source import Source
 from bgb.eeg.events import Event, is_seizure, seizures
 from bgb.eeg.signal import SignalSpec
 from bgb.errors import CacheError
+from bgb.files import write_json
 
 _LOG = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
@@ -108,13 +109,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "key": folder.name,
         "recordings": [_entry_to_json(manifest[path]) for path in sorted(manifest)],
     }
-    partial = folder / f".{MANIFEST}.{os.getpid()}.partial"
-    with partial.open("w") as file:
-        json.dump(values, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / MANIFEST)
-    sync_folder(folder)
+    write_json(folder / MANIFEST, values)
 
 
 def scan_folder(folder: Path) -> dict[str, os.stat_result]:

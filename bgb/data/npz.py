@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgb.errors import CacheError
+from bgb.files import write_atomically
 
 ALIGNMENT = 4096
 OPEN_HANDLES = 128
@@ -31,25 +32,14 @@ _ZIP64_EXTRA = 20  # bytes that zipfile appends to the local header with force_z
 
 
 def write_npz(path: Path, members: Mapping[str, NDArray[Any]]) -> None:  # Any: any plain dtype
-    """Write arrays atomically: temporary name, fsync, rename. Same arrays, same bytes."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
+    """Write arrays atomically. Same arrays, same bytes."""
+
+    def write(file: IO[bytes]) -> None:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             for name, array in members.items():
                 _write_member(archive, file, name, np.ascontiguousarray(array).reshape(array.shape))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    sync_folder(path.parent)
 
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in this folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    write_atomically(path, write)
 
 
 def read_meta(path: Path) -> dict[str, Any]:  # Any: JSON

@@ -7,25 +7,25 @@
 Each recording has its own files (lesson 81: the predecessor wrote one file for all).
 """
 
-import json
 import math
-import os
-import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bgb.eeg.annotations import Dialect, write_events
+from bgb.eeg.annotations import write_events
+from bgb.eeg.events import Event
 from bgb.evaluation.results import (
     Evaluation,
     PatientResult,
-    RecordingResult,
     ScoredDetector,
     SplitResult,
 )
 from bgb.evaluation.roc import CHANCE_AUROC, Interval, Ranking
 from bgb.evaluation.szcore import METRICS, Scores, SubjectAverage, timescoring_version
+from bgb.files import write_json
 
 SCHEMA_VERSION = 1
 Json = dict[str, Any]  # Any: JSON values
@@ -38,13 +38,21 @@ def write_results(folder: Path, evaluation: Evaluation) -> Path:
     events are complete.
     """
     for split, result in evaluation.detector.splits.items():
-        target = folder / "events" / split
-        target.mkdir(parents=True, exist_ok=True)
         for recording in result.recordings:
-            _write_recording(target, recording)
+            stem = folder / "events" / split / recording.recording_id
+            write_event_files(stem, recording.events, duration_s=recording.duration_s)
     path = folder / "scores.json"
-    _write_atomically(path, json.dumps(scores_json(evaluation), indent=2, allow_nan=False) + "\n")
+    write_json(path, scores_json(evaluation))
     return path
+
+
+def write_event_files(
+    stem: Path, events: Sequence[Event], *, duration_s: float, start: datetime | None = None
+) -> None:
+    """Write the events of one recording in both dialects beside each other."""
+    csv_bi, tsv = (stem.with_name(stem.name + ending) for ending in (".csv_bi", "_events.tsv"))
+    write_events(csv_bi, events, duration_s=duration_s, dialect="csv_bi", start=start)
+    write_events(tsv, events, duration_s=duration_s, dialect="events_tsv", start=start)
 
 
 def scores_json(evaluation: Evaluation) -> Json:
@@ -61,21 +69,6 @@ def scores_json(evaluation: Evaluation) -> Json:
     }
     strict: Json = _strict(figures)
     return strict
-
-
-def _write_recording(folder: Path, recording: RecordingResult) -> None:
-    dialects: tuple[tuple[Dialect, str], ...] = (
-        ("csv_bi", ".csv_bi"),
-        ("events_tsv", "_events.tsv"),
-    )
-    for dialect, ending in dialects:
-        write_events(
-            folder / f"{recording.recording_id}{ending}",
-            recording.events,
-            duration_s=recording.duration_s,
-            dialect=dialect,
-            confidence=recording.confidence,
-        )
 
 
 def _scored(scored: ScoredDetector) -> Json:
@@ -155,15 +148,3 @@ def _strict(value: Any) -> Any:  # Any: JSON values
     if isinstance(value, list | tuple):
         return [_strict(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)

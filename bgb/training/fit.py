@@ -25,41 +25,40 @@ from bgb.data.module import EegDataModule
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector, build_detector, output_rate_hz
 from bgb.errors import ConfigError
+from bgb.evaluation.stitching import check_window
 from bgb.evaluation.validation import VALIDATION_METRICS, validate
 from bgb.training import provenance
 from bgb.training.callbacks import Metrics, Validation
 from bgb.training.checkpoint import AtomicCheckpointIO, Checkpoints
 from bgb.training.loggers import build_loggers, close_loggers
 from bgb.training.module import Schedule, SeizureModule
-from bgb.training.run_folder import RunFolder, open_run
+from bgb.training.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
 
 
-def fit(config: TrainConfig) -> RunFolder:
-    """Train, or continue, the run that the configuration names; a finished run is left alone.
+def fit(config: TrainConfig, folder: RunFolder, data: EegDataModule) -> None:
+    """Train, or continue, the run of an open folder; a finished run is left alone.
 
     Raises
     ------
-    RunError : another process owns the run, or the folder holds another configuration.
-    ConfigError, CacheError, CorpusError : what cannot be trained on, before training starts.
+    ConfigError : the monitored metric does not exist, or the detector does not fit the window.
+    FloatingPointError : the loss is not finite.
     """
     _check_monitor(config.trainer.monitor)
-    with open_run(config) as folder:
-        if folder.is_finished():
-            _log.info("run %s is finished already; nothing to train", folder.path)
-            return folder
-        # Before anything that draws (lesson 70).
-        pl.seed_everything(config.seed, verbose=False)
-        if config.trainer.threads:
-            torch.set_num_threads(config.trainer.threads)
-        data = build_data(config)
-        detector = build_detector(
-            config.model, config.frontend, data.spec, window_s=config.data.window_s
-        )
-        with _quiet_lightning():
-            _train(config, folder, data, detector)
-    return folder
+    if folder.is_finished():
+        _log.info("run %s is finished already; nothing to train", folder.path)
+        return
+    # Before anything that draws (lesson 70).
+    pl.seed_everything(config.seed, verbose=False)
+    if config.trainer.threads:
+        torch.set_num_threads(config.trainer.threads)
+    detector = build_detector(
+        config.model, config.frontend, data.spec, window_s=config.data.window_s
+    )
+    check_window(detector)
+    with _quiet_lightning():
+        _train(config, folder, data, detector)
 
 
 def build_data(config: TrainConfig) -> EegDataModule:

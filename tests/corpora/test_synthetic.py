@@ -254,16 +254,6 @@ def test_complete_corpus_is_not_written_again(root: Path, monkeypatch: pytest.Mo
     ensure_synthetic(root, ODD, progress=False)
 
 
-def test_failed_write_leaves_no_torn_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: int) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="disk full"):
-        corpus.write_atomically(tmp_path / "a.edf", b"content")
-    assert not (tmp_path / "a.edf").exists()
-
-
 def test_folder_of_another_configuration_is_refused(tmp_path: Path) -> None:
     ensure_synthetic(tmp_path, TINY, progress=False)
     with pytest.raises(CorpusError, match=r'"seed": 0.*"seed": 5.*choose another data\.root'):

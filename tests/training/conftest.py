@@ -9,11 +9,11 @@ from pathlib import Path
 import edfio
 import numpy as np
 import pytest
+from run_once import train
 
 from bgb.config.compose import compose
 from bgb.config.schema import TrainConfig
 from bgb.eeg.montage import ELECTRODES
-from bgb.training.fit import fit
 from bgb.training.run_folder import RunFolder
 
 _RATE_HZ = 128
@@ -47,7 +47,7 @@ def make_config(eeg_folder: Path, tmp_path: Path) -> MakeConfig:
 @pytest.fixture(scope="session")
 def straight(eeg_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """Return the small run without overrides, trained in one go; not to be changed."""
-    return fit(_small_run(eeg_folder, tmp_path_factory.mktemp("straight")))
+    return train(_small_run(eeg_folder, tmp_path_factory.mktemp("straight")))
 
 
 def _small_run(eeg_folder: Path, results: Path, *overrides: str) -> TrainConfig:

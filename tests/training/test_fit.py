@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
+from run_once import train
 from torch import Tensor
 
 from bgb.config.schema import TrainConfig
@@ -17,7 +18,6 @@ from bgb.detectors import Detector
 from bgb.errors import ConfigError, RunError
 from bgb.files import read_json
 from bgb.training import load_run
-from bgb.training.fit import fit
 from bgb.training.loggers import read_metrics
 from bgb.training.module import SeizureModule
 from bgb.training.run_folder import RunFolder, run_folder
@@ -63,7 +63,7 @@ def kill() -> None:
 
 def test_run_folder_holds_what_the_design_promises(make_config: MakeConfig, tmp_path: Path) -> None:
     config = make_config("logger=tensorboard")
-    folder = fit(config)
+    folder = train(config)
     found = {str(path.relative_to(folder.path)) for path in folder.path.rglob("*")}
     assert {"config.yaml", "provenance.json", "metrics.csv", "run.lock"} < found
     assert {"checkpoints/last.ckpt", "checkpoints/best.ckpt"} < found
@@ -81,7 +81,7 @@ def test_metrics_have_every_step_and_epoch_once(straight: RunFolder) -> None:
 
 
 def test_provenance_says_what_made_the_run(make_config: MakeConfig) -> None:
-    record = read_json(fit(make_config("seed=3")).provenance)
+    record = read_json(train(make_config("seed=3")).provenance)
     assert record["seed"] == 3
     assert record["corpus"]["train"]["num_patients"] == 4
     assert record["finished"] >= record["started"]
@@ -102,8 +102,8 @@ def test_same_configuration_ends_in_the_same_weights(
     straight: RunFolder, make_config: MakeConfig
 ) -> None:
     name = "detector.network.head.weight"
-    assert_same_end(straight, fit(make_config()))
-    assert not torch.equal(weights(straight)[name], weights(fit(make_config("seed=1")))[name])
+    assert_same_end(straight, train(make_config()))
+    assert not torch.equal(weights(straight)[name], weights(train(make_config("seed=1")))[name])
 
 
 @pytest.mark.parametrize("step", [3, 4])
@@ -113,8 +113,8 @@ def test_run_killed_in_its_second_epoch_resumes_at_that_epoch(
     # Lesson 66: the predecessor ran completed epochs again.
     with monkeypatch.context() as patch, pytest.raises(KilledError):
         disturb_step(patch, step, kill)
-        fit(make_config("run=killed"))
-    resumed = fit(make_config("run=killed"))
+        train(make_config("run=killed"))
+    resumed = train(make_config("run=killed"))
     assert_same_end(straight, resumed)
     assert len(read_json(resumed.provenance)["sessions"]) == 2
 
@@ -126,10 +126,10 @@ def test_run_killed_within_an_epoch_resumes_at_its_last_checkpoint(
     often = "trainer.checkpoint_minutes=0.000001"
     with monkeypatch.context() as patch, pytest.raises(KilledError):
         disturb_step(patch, 5, kill)
-        fit(make_config("run=killed", often))
+        train(make_config("run=killed", often))
     at_kill = torch.load(run_folder(make_config("run=killed")).last, weights_only=True)
     assert at_kill["loader"] == {"epoch": 1, "position": 2}
-    assert_same_end(straight, fit(make_config("run=killed", often)))
+    assert_same_end(straight, train(make_config("run=killed", often)))
 
 
 @pytest.mark.parametrize("step", [1, 2, 4])
@@ -138,25 +138,25 @@ def test_sigterm_saves_stops_and_resumes_with_the_very_next_batch(
 ) -> None:
     with monkeypatch.context() as patch, pytest.raises(SIGTERMException):
         disturb_step(patch, step, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        fit(make_config("run=stopped"))
+        train(make_config("run=stopped"))
     stopped = run_folder(make_config("run=stopped"))
     assert torch.load(stopped.last, weights_only=True)["global_step"] == step + 1
     assert read_json(stopped.provenance)["finished"] is None
-    assert_same_end(straight, fit(make_config("run=stopped")))
+    assert_same_end(straight, train(make_config("run=stopped")))
 
 
 def test_averaged_weights_are_what_is_saved_and_they_resume(
     straight: RunFolder, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    average = fit(make_config("run=average", "trainer.ema_decay=0.9"))
+    average = train(make_config("run=average", "trainer.ema_decay=0.9"))
     averaged = torch.load(average.last, weights_only=True)
     name = "detector.network.head.weight"
     assert torch.equal(averaged["current_model_state"][name], weights(straight)[name])
     assert not torch.equal(averaged["state_dict"][name], weights(straight)[name])
     with monkeypatch.context() as patch, pytest.raises(KilledError):
         disturb_step(patch, 4, kill)
-        fit(make_config("run=killed", "trainer.ema_decay=0.9"))
-    assert_same_end(average, fit(make_config("run=killed", "trainer.ema_decay=0.9")))
+        train(make_config("run=killed", "trainer.ema_decay=0.9"))
+    assert_same_end(average, train(make_config("run=killed", "trainer.ema_decay=0.9")))
 
 
 def test_averaged_weights_are_what_is_validated(
@@ -172,29 +172,29 @@ def test_averaged_weights_are_what_is_validated(
         return {"val/auroc": 0.5}
 
     monkeypatch.setattr("bgb.training.fit.validate", spy)
-    folder = fit(make_config("trainer.ema_decay=0.9"))
+    folder = train(make_config("trainer.ema_decay=0.9"))
     assert len(seen) == 2
     assert torch.equal(seen[-1], weights(folder)["detector.network.head.weight"])
 
 
 def test_validation_is_skipped_between_but_never_at_the_end(make_config: MakeConfig) -> None:
-    folder = fit(make_config("trainer.max_epochs=3", "trainer.val_every_epochs=2"))
+    folder = train(make_config("trainer.max_epochs=3", "trainer.val_every_epochs=2"))
     rows = read_metrics(folder.metrics)
     assert [row["epoch"] for row in rows if row["metric"] == "val/auroc"] == ["1", "2"]
 
 
 def test_finished_run_is_left_alone(make_config: MakeConfig) -> None:
-    folder = fit(make_config())
+    folder = train(make_config())
     files = [path for path in folder.path.rglob("*") if path.is_file() and path != folder.lock]
     before = [path.stat().st_mtime_ns for path in files]
-    assert fit(make_config()) == folder
+    assert train(make_config()) == folder
     assert [path.stat().st_mtime_ns for path in files] == before
 
 
 def test_monitor_that_is_never_computed_is_refused(make_config: MakeConfig) -> None:
     # Lesson 64: best was always the first epoch, because the metric did not exist.
     with pytest.raises(ConfigError, match=r"trainer.monitor='val/auc' is not computed.*val/auroc"):
-        fit(make_config("trainer.monitor=val/auc"))
+        train(make_config("trainer.monitor=val/auc"))
 
 
 def test_loss_that_is_not_finite_names_step_and_windows(
@@ -210,7 +210,7 @@ def test_loss_that_is_not_finite_names_step_and_windows(
 
     monkeypatch.setattr(SeizureModule, "forward", broken)
     with pytest.raises(RunError, match=r"loss is nan at step 1 \(epoch 0, batch 1\).*: \[10\] of"):
-        fit(make_config())
+        train(make_config())
 
 
 def test_loaded_run_has_its_best_weights_ready_for_use(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from run_once import train
 
 from bgb.config.schema import TrainConfig
-from bgb.training.fit import fit
 from bgb.training.loggers import CsvLogger, read_metrics, wandb_id
 from bgb.training.run_folder import RunFolder
 
@@ -54,7 +54,7 @@ def test_wandb_offline_writes_into_the_run_folder_only(
     monkeypatch.chdir(elsewhere)
     monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef" * 2)
     monkeypatch.setenv("WANDB_SILENT", "true")
-    folder = fit(make_config("logger=wandb", "logger.wandb_mode=offline", "trainer.max_epochs=1"))
+    folder = train(make_config("logger=wandb", "logger.wandb_mode=offline", "trainer.max_epochs=1"))
     runs = list((folder.path / "wandb").glob("offline-run-*"))
     assert [path.name.rpartition("-")[2] for path in runs] == [wandb_id(folder)]
     assert torch.load(folder.last, weights_only=True)["wandb_id"] == wandb_id(folder)

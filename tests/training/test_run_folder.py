@@ -4,14 +4,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from bgb.config.compose import load_config
 from bgb.config.schema import TrainConfig
 from bgb.errors import RunError
-from bgb.files import write_atomically, write_text
 from bgb.training.run_folder import default_name, open_run, run_folder
 
 MakeConfig = Callable[..., TrainConfig]
@@ -106,25 +104,3 @@ def test_second_live_owner_is_refused_and_the_first_is_named(make_config: MakeCo
         owner.wait()
         with open_run(config):  # a dead owner does not block
             pass
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_text(path, "old")
-
-    def fail(file: object) -> None:
-        raise ValueError("disk full")
-
-    with pytest.raises(ValueError, match="disk full"):
-        write_atomically(path, fail)
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_reader_of_the_old_file_is_not_disturbed_by_a_write(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_text(path, "old")
-    with path.open() as reader:
-        write_text(path, "new")
-        assert reader.read() == "old"
-    assert path.read_text() == "new"

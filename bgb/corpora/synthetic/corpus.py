@@ -9,7 +9,6 @@ Threads suffice: numpy, its FFT and file writes release the interpreter lock.
 import json
 import logging
 import os
-import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +20,7 @@ from bgb.corpora.synthetic.oddities import plan_oddities
 from bgb.corpora.synthetic.plan import RecordingPlan, plan_ordinary
 from bgb.corpora.synthetic.render import generator, render
 from bgb.errors import CorpusError
+from bgb.files import write_bytes
 
 GENERATOR_VERSION = 1  # raise it with every change that changes a byte of the corpus
 MARKER = "synthetic.json"
@@ -47,7 +47,7 @@ def ensure_synthetic(root: Path, config: SyntheticCorpus, *, progress: bool = Tr
     if not missing:
         return
     if not claimed:
-        write_atomically(root / MARKER, _marker(config).encode())
+        write_bytes(root / MARKER, _marker(config).encode())
     hours = sum(plan.duration_s for plan in missing) / 3600
     _log.info("writing %d of %d recordings (%.2f h) to %s", len(missing), len(plans), hours, root)
     _write_all(root, config.seed, missing, progress=progress)
@@ -58,20 +58,9 @@ def write_recording(root: Path, seed: int, plan: RecordingPlan) -> None:
     rng = generator(seed, plan)
     signals_CT = render(rng, plan)
     csv, csv_bi, edf = _files(root, plan)
-    write_atomically(csv, csv_text(plan).encode())
-    write_atomically(csv_bi, csv_bi_text(plan).encode())
-    write_atomically(edf, edf_bytes(rng, plan, signals_CT))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name of this process and thread, sync it and rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_bytes(csv, csv_text(plan).encode())
+    write_bytes(csv_bi, csv_bi_text(plan).encode())
+    write_bytes(edf, edf_bytes(rng, plan, signals_CT))
 
 
 def _files(root: Path, plan: RecordingPlan) -> tuple[Path, ...]:

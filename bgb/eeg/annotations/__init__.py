@@ -4,7 +4,6 @@ csv and csv_bi and tse (TUSZ), summaries (CHB-MIT), lists (Siena), events.tsv (B
 vocabulary is explicit: an unknown label or a malformed line names file, line and what is valid.
 """
 
-import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from bgb.eeg.annotations import bids, chbmit, siena, tusz
 from bgb.eeg.annotations.labels import Labels, fit, log_remarks, read_text
 from bgb.eeg.events import Event, is_seizure, seizures
 from bgb.errors import AnnotationError
+from bgb.files import write_text
 
 __all__ = ["Dialect", "Labels", "fit", "parse_labels", "read_events", "read_labels", "write_events"]
 
@@ -91,7 +91,7 @@ def write_events(
             text = bids.format_events_tsv(rows, duration_s=duration_s, start=start)
         case _:
             raise AnnotationError(f"dialect={dialect!r} is not valid; choose csv_bi or events_tsv")
-    _write_atomically(Path(path), text)
+    write_text(Path(path), text)
 
 
 def _named(path: str, recording: str | None) -> str:
@@ -125,16 +125,3 @@ def _with_confidence(
         (whole, max(c for part, c in values if whole.start_s <= part.start_s <= whole.stop_s))
         for whole in seizures(events)
     ]
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

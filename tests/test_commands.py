@@ -1,0 +1,187 @@
+"""The commands as a user types them: one small run, and everything that can be done with it."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bgb
+from bgb.eeg import read_events, read_recording
+from bgb.training.loggers import read_metrics
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("commands")]
+SMOKE = ("train", "+experiment=smoke", "data.workers=1")
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A folder in which the smoke experiment ran."""
+
+    folder: Path
+    output: str
+
+    def type(self, *words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+        done = run(self.folder, *words)
+        assert done.returncode == expect, done.stderr
+        return done
+
+    @property
+    def run(self) -> Path:
+        return next(self.folder.glob("runs/synthetic-eegnet-*"))
+
+
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"bgb.{words[0]}", *words[1:]]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    folder = tmp_path_factory.mktemp("workplace")
+    done = run(folder, *SMOKE)
+    assert done.returncode == 0, done.stderr
+    return Workplace(folder, done.stdout)
+
+
+def test_training_prints_patients_baseline_and_the_run_folder(place: Workplace) -> None:
+    for text in ("Sens.", "FA/24 h", "AUROC", "All summed", "Baseline summed", place.run.name):
+        assert text in place.output
+
+
+def test_run_folder_holds_what_the_readme_says(place: Workplace) -> None:
+    found = {path.name for path in place.run.iterdir()}
+    assert {
+        *("config.yaml", "provenance.json", "checkpoints", "metrics.csv", "tensorboard"),
+        *("events", "scores.json"),
+    } <= found
+
+
+def test_scores_are_of_patients_never_trained_on(place: Workplace) -> None:
+    scores = json.loads((place.run / "scores.json").read_text())
+    scored = set(scores["detector"]["splits"]["eval"]["patients"])
+    trained = {path.name for path in (place.folder / "data/synthetic/edf/train").iterdir()}
+    assert scored
+    assert not scored & trained
+
+
+def test_events_are_written_for_every_scored_recording(place: Workplace) -> None:
+    scores = json.loads((place.run / "scores.json").read_text())
+    for split, result in scores["detector"]["splits"].items():
+        for name, recording in result["recordings"].items():
+            csv_bi = read_events(place.run / "events" / split / f"{name}.csv_bi")
+            tsv = read_events(place.run / "events" / split / f"{name}_events.tsv")
+            assert len(csv_bi) == len(tsv) == recording["num_detections"]
+
+
+def test_repeated_command_trains_nothing_and_prints_the_same(place: Workplace) -> None:
+    rows = read_metrics(place.run / "metrics.csv")
+    assert place.type(*SMOKE).stdout == place.output
+    assert read_metrics(place.run / "metrics.csv") == rows
+    assert len(list(place.folder.glob("runs/synthetic-*"))) == 1
+
+
+def test_evaluate_repeats_the_scores(place: Workplace) -> None:
+    before = (place.run / "scores.json").read_bytes()
+    words = ("evaluate", f"run={place.run.relative_to(place.folder)}")
+    assert place.type(*words).stdout == place.output
+    assert (place.run / "scores.json").read_bytes() == before
+
+
+def test_evaluate_with_a_fixed_threshold_leaves_the_run_alone(place: Workplace) -> None:
+    before = (place.run / "scores.json").read_bytes()
+    words = ("+postprocess=default", "postprocess.threshold=0.999", "out=strict")
+    place.type("evaluate", f"run={place.run}", *words)
+    strict = json.loads((place.folder / "strict" / "scores.json").read_text())
+    assert strict["detector"]["threshold"]["threshold"] == 0.999
+    assert (place.run / "scores.json").read_bytes() == before
+
+
+def test_detect_finds_the_events_that_evaluation_found(place: Workplace) -> None:
+    edf = next((place.folder / "data/synthetic/edf/eval").rglob("*.edf"))
+    place.type("detect", f"run={place.run}", f"input={edf}")
+    detected = read_events(place.folder / "detections" / f"{edf.stem}.csv_bi")
+    assert detected == read_events(place.run / "events" / "eval" / f"{edf.stem}.csv_bi")
+    with np.load(place.folder / "detections" / f"{edf.stem}_probability.npz") as saved:
+        assert len(saved["probability_K"]) == -(-read_recording(edf).duration_s // 4)
+
+
+def test_public_face_detects_what_the_command_detects(place: Workplace) -> None:
+    edf = next((place.folder / "data/synthetic/edf/eval").rglob("*.edf"))
+    loaded = bgb.load_run(place.run)
+    detection = bgb.detect_recording(loaded, edf)
+    assert detection.events == read_events(place.run / "events" / "eval" / f"{edf.stem}.csv_bi")
+    assert detection.threshold == loaded.scores["detector"]["threshold"]["threshold"]
+    nothing = bgb.detect_recording(loaded, edf, threshold=1 - 1e-9)
+    assert not nothing.events
+
+
+def test_detect_without_edf_says_so(place: Workplace) -> None:
+    done = place.type("detect", f"run={place.run}", f"input={place.run}", expect=2)
+    assert "is neither an EDF file nor a folder that holds one" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_evaluate_of_no_run_says_so(place: Workplace) -> None:
+    done = place.type("evaluate", "run=nowhere", expect=2)
+    assert "nowhere is no trained run" in done.stderr
+
+
+SMALL_CORPUS = (
+    *("data.corpus.hours=0.5", "data.corpus.train_patients=3"),
+    *("data.corpus.dev_patients=2", "data.corpus.eval_patients=2"),
+)
+
+
+def test_cache_build_does_nothing_twice(place: Workplace) -> None:
+    files = {path: path.stat().st_mtime_ns for path in place.folder.glob("runs/cache/*/*/*/*.npz")}
+    shown = place.type("cache", "action=build", *SMALL_CORPUS).stdout
+    assert "train" in shown
+    assert "seizures" in shown
+    assert files == {path: path.stat().st_mtime_ns for path in files}
+
+
+def test_cache_lists_inspects_and_verifies(place: Workplace) -> None:
+    name = next(place.folder.glob("runs/cache/*/*/eval/*.npz")).stem
+    assert "synthetic" in place.type("cache", "action=list").stdout
+    shown = place.type("cache", "action=inspect", f"recording={name}", *SMALL_CORPUS).stdout
+    assert "Fp1" in shown
+    assert "0 damaged" in place.type("cache", "action=verify", *SMALL_CORPUS).stdout
+
+
+def test_cache_verify_names_a_damaged_file(place: Workplace) -> None:
+    victim = next(place.folder.glob("runs/cache/*/*/eval/*.npz"))
+    sound = victim.read_bytes()
+    victim.write_bytes(sound[:6000] + bytes([sound[6000] ^ 1]) + sound[6001:])
+    try:
+        done = place.type("cache", "action=verify", *SMALL_CORPUS, expect=2)
+    finally:
+        victim.write_bytes(sound)
+    assert victim.name in done.stdout
+    assert "1 of" in done.stderr
+
+
+def test_notebook_of_the_cache_runs(place: Workplace) -> None:
+    nbformat = pytest.importorskip("nbformat")
+    from nbclient import NotebookClient
+
+    cache = next(place.folder.glob("runs/cache/*/*/manifest.json")).parent
+    path = Path(__file__).parents[1] / "notebooks" / "01_cache.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    os.environ["BGB_CACHE"] = str(cache)
+    try:
+        NotebookClient(notebook, timeout=300, kernel_name="python3").execute(cwd=str(place.folder))
+    finally:
+        del os.environ["BGB_CACHE"]
+    drawn = [
+        output
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    assert len(drawn) == 4
