@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bgb.config import keys
+from bgb.config.help import show_help
 from bgb.config.schema import CHOICES, COMMANDS, GROUPS, TrainConfig
 from bgb.errors import BgbError, ConfigError
 
@@ -47,6 +48,7 @@ def command(
 
         @functools.wraps(function)
         def main() -> None:
+            show_help(sys.argv[1:], schema, config_dir())
             register()
             with _plain_errors():
                 keys.check_overrides(sys.argv[1:], schema)

@@ -24,13 +24,13 @@ from pathlib import Path
 
 from bgb.config.data import DataConfig
 from bgb.corpora.base import Corpus, CorpusRecording
-from bgb.data.claim import claim, claim_owner
 from bgb.data.key import cache_folder
 from bgb.data.manifest import Entry, Manifest, load_manifest, refresh_manifest, write_manifest
-from bgb.data.materialise import Outcome, materialise
+from bgb.data.materialise import CLAIMS, Outcome, claim_path, materialise
 from bgb.data.progress import ByteProgress
 from bgb.data.source import file_stamp, is_same
 from bgb.errors import BgbError, CacheError
+from bgb.locks import hold, owner
 
 _LOG = logging.getLogger(__name__)
 _BYTES_A_WORKER = 32 << 20  # about 3 s of work; starting a process takes 1 s
@@ -159,8 +159,8 @@ def _build_all(
                 bar.advance(sizes[recording], recording.recording_id)
             queue = busy
             for recording in queue:
-                owner = claim_owner(plan.folder, f"{recording.split}/{recording.recording_id}")
-                _LOG.info("waiting for %s, claimed by %s", recording.recording_id, owner)
+                builder = owner(claim_path(plan.folder, recording))
+                _LOG.info("waiting for %s, claimed by %s", recording.recording_id, builder)
     return outcomes, failures
 
 
@@ -208,11 +208,12 @@ def _executor(workers: int) -> Executor:
         return ThreadPoolExecutor(1)
     # spawn: a fork of a process with threads (torch, Lightning) can hang
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
 
 
-def _die_with_parent() -> None:
-    """Leave no orphan behind when the parent is killed: it could not tell its workers."""
+def _start_worker() -> None:
+    """Leave logging to the parent, which reports the remarks, and no orphan when it is killed."""
+    logging.getLogger("bgb").addHandler(logging.NullHandler())
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -245,7 +246,7 @@ def _result(recording: CorpusRecording, future: "Future[Outcome]") -> tuple[Outc
 def _update_manifest(folder: Path) -> None:
     if load_manifest(folder) == refresh_manifest(folder):
         return
-    with claim(folder, "manifest", wait=True):
+    with hold(folder / CLAIMS / "manifest.lock", wait=True):
         write_manifest(folder, refresh_manifest(folder))
 
 

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from bgb.config.data import DataConfig
 from bgb.corpora import load_recording
 from bgb.corpora.base import CorpusRecording
-from bgb.data.claim import claim
 from bgb.data.key import FORMAT_VERSION, cache_identity, corpus_name
 from bgb.data.npz import meta_member, write_npz
 from bgb.data.source import describe_source
 from bgb.data.tiles import TiledRecording, tile_recording
 from bgb.eeg.events import LABEL_VOCABULARY, Event
+from bgb.locks import hold
+
+CLAIMS = ".claims"  # folder of the lock files, below that of the cache
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def materialise(
     """
     started = time.monotonic()
     path = folder / recording.split / f"{recording.recording_id}.npz"
-    with claim(folder, f"{recording.split}/{recording.recording_id}", wait=wait) as mine:
+    with hold(claim_path(folder, recording), wait=wait) as mine:
         if not mine:
             return Outcome(recording.recording_id, "busy")
         if path.exists() and not _is_same_file(path, replace):
@@ -63,6 +65,11 @@ def materialise(
         )
         write_npz(path, _members(tiled, _meta(tiled, recording, config, key=folder.name)))
     return Outcome(recording.recording_id, "built", time.monotonic() - started, tiled.remarks)
+
+
+def claim_path(folder: Path, recording: CorpusRecording) -> Path:
+    """Return the lock file of the process that builds a recording."""
+    return folder / CLAIMS / recording.split / f"{recording.recording_id}.lock"
 
 
 def _is_same_file(path: Path, status: os.stat_result | None) -> bool:

@@ -6,21 +6,18 @@ a changed one starts another. One live process owns a run at a time (lesson 42).
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
-import os
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from bgb.config.compose import dump_config, load_config
 from bgb.config.schema import TrainConfig
 from bgb.errors import RunError
 from bgb.files import read_json, write_text
+from bgb.locks import hold, owner
 
 # Where and how a run is carried out, not what it computes.
 _NOT_IN_HASH = frozenset(
@@ -111,8 +108,13 @@ def open_run(config: TrainConfig) -> Iterator[RunFolder]:
         ``trainer.resume=never``.
     """
     folder = run_folder(config)
-    folder.last.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(folder):
+    with hold(folder.lock, wait=False) as mine:
+        if not mine:
+            raise RunError(
+                f"run {folder.path} is being written by {owner(folder.lock)}; "
+                "wait for it, stop it, or set another run=<name>"
+            )
+        folder.last.parent.mkdir(exist_ok=True)
         if folder.config.exists():
             _refuse_other(folder, config)
         else:
@@ -135,37 +137,6 @@ def _refuse_other(folder: RunFolder, config: TrainConfig) -> None:
             f"({len(differing)} keys differ: {', '.join(differing)}); "
             "leave run= out, or set another run=<name>"
         )
-
-
-@contextlib.contextmanager
-def _lock(folder: RunFolder) -> Iterator[None]:
-    """Hold the lock file; it ends with the process, so a dead owner never blocks."""
-    with folder.lock.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(_owned_by_another(folder, file)) from error
-        _write_owner(file)
-        yield
-
-
-def _owned_by_another(folder: RunFolder, file: IO[str]) -> str:
-    file.seek(0)
-    try:
-        owner = json.loads(file.read())
-    except ValueError:  # the owner has locked, but not yet written its name
-        owner = {"host": "?", "pid": "?", "since": "?"}
-    return (
-        f"run {folder.path} is being written by process {owner['pid']} on {owner['host']} "
-        f"since {owner['since']}; wait for it, stop it, or set another run=<name>"
-    )
-
-
-def _write_owner(file: IO[str]) -> None:
-    since = datetime.now(UTC).isoformat(timespec="seconds")
-    file.truncate(0)
-    json.dump({"host": socket.gethostname(), "pid": os.getpid(), "since": since}, file)
-    file.flush()
 
 
 def _left_out(key: str) -> bool:

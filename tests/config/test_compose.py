@@ -143,3 +143,14 @@ def test_typo_fails_fast_plainly_and_without_torch(tmp_path: Path) -> None:
     assert done.stdout.split() == ["2", "False"]
     assert "unknown key 'modle'; did you mean model?" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_names_groups_options_and_where_keys_are_explained(command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", f"bgb.{command}", "--help"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert f"python -m bgb.{command}" in done.stdout
+    assert "bids, chbmit, siena, synthetic, tusz" in done.stdout
+    assert "python -m bgb.config" in done.stdout

@@ -19,7 +19,6 @@ import bgb.data.build as build_module
 from bgb.corpora import find_corpus
 from bgb.data.build import build_cache, plan_build
 from bgb.data.cache import open_cache
-from bgb.data.claim import claim
 from bgb.data.key import cache_folder
 from bgb.data.manifest import MANIFEST
 from bgb.data.npz import read_meta
@@ -144,11 +143,10 @@ def test_killed_build_continues_to_identical_bytes(config, corpus_root, built_co
 
 def test_recording_claimed_by_another_process_is_waited_for(config, caplog):
     caplog.set_level("INFO")
-    folder = cache_folder(config)
-    name = "dev/aaaaaaac_s001_t000"
+    lock = cache_folder(config) / ".claims" / "dev" / "aaaaaaac_s001_t000.lock"
     code = (
-        "import sys, time; from pathlib import Path; from bgb.data.claim import claim\n"
-        f"with claim(Path({str(folder)!r}), {name!r}, wait=True):\n"
+        "import sys, time; from pathlib import Path; from bgb.locks import hold\n"
+        f"with hold(Path({str(lock)!r}), wait=True):\n"
         "    print('mine', flush=True); time.sleep(1.5)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -158,16 +156,6 @@ def test_recording_claimed_by_another_process_is_waited_for(config, caplog):
     assert len(report.built) == len(RECORDINGS)
     assert "waiting for aaaaaaac_s001_t000, claimed by" in caplog.text
     assert str(holder.pid) in caplog.text
-
-
-def test_claim_of_a_dead_process_is_free(tmp_path):
-    code = (
-        "import os; from pathlib import Path; from bgb.data.claim import claim\n"
-        f"with claim(Path({str(tmp_path)!r}), 'train/x', wait=True): os._exit(9)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
-    with claim(tmp_path, "train/x", wait=False) as mine:
-        assert mine
 
 
 def test_failing_recording_is_named_and_the_others_are_built(config, tmp_path):

@@ -1,0 +1,41 @@
+"""Locks between processes: who builds which recording, who writes which run.
+
+A lock is advisory (flock) on a small file that names its owner. The kernel drops it when the owner
+dies, so a stale lock cannot exist; the file itself stays, because removing a locked file would let
+two owners in.
+"""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+
+@contextmanager
+def hold(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold the lock file; yields False where another process holds it.
+
+    With `wait` the call blocks until the other lets go, and yields True.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
+        yield True
+    finally:
+        lock.release()
+
+
+def owner(path: Path) -> str:
+    """Return which process last held the lock, on which host and since when, for messages."""
+    return path.read_text().strip() if path.is_file() else "nobody"
