@@ -46,6 +46,11 @@ class EegNetConfig:
         )
         require(0 <= self.dropout < 1, f"model.dropout={self.dropout} must be in [0, 1)")
 
+    @property
+    def shortest_window_s(self) -> float:
+        """The receptive field: one segment."""
+        return float(self.segment_s)
+
 
 @dataclass(frozen=True)
 class EventNetUnetConfig:
@@ -68,6 +73,11 @@ class EventNetUnetConfig:
             f"model.out_rate_hz={self.out_rate_hz} must divide model.rate_hz={self.rate_hz}",
         )
         require(0 <= self.dropout < 1, f"model.dropout={self.dropout} must be in [0, 1)")
+
+    @property
+    def shortest_window_s(self) -> float:
+        """The receptive field: the widest kernel, nine steps of 256 samples."""
+        return 9 * 256 / self.rate_hz
 
 
 MODELS = {"eegnet": EegNetConfig, "eventnet_unet": EventNetUnetConfig}

@@ -40,6 +40,12 @@ class TrainConfig:
             f"model.rate_hz={self.model.rate_hz} must divide "
             f"data.preprocess.rate_hz={self.data.preprocess.rate_hz}",
         )
+        shortest_s = self.model.shortest_window_s
+        require(
+            self.data.window_s >= shortest_s,
+            f"data.window_s={self.data.window_s} is shorter than the detector's receptive field "
+            f"({shortest_s:g} s at {self.model.rate_hz} Hz); raise data.window_s",
+        )
         require(
             self.run is None or (self.run not in ("", ".", "..") and "/" not in self.run),
             f"run={self.run!r} must be a plain folder name; set results= for its parent",

@@ -5,6 +5,17 @@ from dataclasses import dataclass
 from bgb.config.check import not_negative, one_of, positive, require
 from bgb.config.option import option
 
+# What a validation computes, by name; only these can select a checkpoint (lesson 64).
+VALIDATION_METRICS = (
+    "val/auroc",
+    "val/auprc",
+    "val/event_f1",
+    "val/sensitivity",
+    "val/precision",
+    "val/fp_per_day",
+    "val/threshold",
+)
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
@@ -59,6 +70,7 @@ class TrainerConfig:
         not_negative(trainer__threads=self.threads)
         one_of("trainer.accelerator", self.accelerator, ("auto", "cpu", "gpu"))
         one_of("trainer.precision", self.precision, ("32-true", "bf16-mixed"))
+        one_of("trainer.monitor", self.monitor, VALIDATION_METRICS)
         one_of("trainer.monitor_mode", self.monitor_mode, ("max", "min"))
         one_of("trainer.resume", self.resume, ("auto", "never"))
         require(0 <= self.ema_decay < 1, f"trainer.ema_decay={self.ema_decay} must be in [0, 1)")

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from bgb.config.evaluation import EvaluationConfig, PostprocessConfig
+from bgb.config.training import VALIDATION_METRICS
 from bgb.eeg.events import seizures
 from bgb.evaluation.evaluate import stitch_all
 from bgb.evaluation.results import require_seizures
@@ -19,15 +20,6 @@ from bgb.evaluation.series import PatientTiles
 from bgb.evaluation.stitching import DetectorFacts, Predict
 from bgb.evaluation.threshold import choose_threshold
 
-VALIDATION_METRICS = (
-    "val/auroc",
-    "val/auprc",
-    "val/event_f1",
-    "val/sensitivity",
-    "val/precision",
-    "val/fp_per_day",
-    "val/threshold",
-)
 _HOUR_S = 3600
 Member = TypeVar("Member", bound=PatientTiles)
 

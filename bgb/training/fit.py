@@ -19,14 +19,13 @@ from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, RichProgre
 
 from bgb.config.compose import dump_config
 from bgb.config.schema import TrainConfig
-from bgb.data.check import summarise
+from bgb.data.check import refuse_missing, summarise
 from bgb.data.key import cache_key
 from bgb.data.module import EegDataModule
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector, build_detector, output_rate_hz
-from bgb.errors import ConfigError
 from bgb.evaluation.stitching import check_window
-from bgb.evaluation.validation import VALIDATION_METRICS, validate
+from bgb.evaluation.validation import validate
 from bgb.training import provenance
 from bgb.training.callbacks import Metrics, Validation
 from bgb.training.checkpoint import AtomicCheckpointIO, Checkpoints
@@ -42,10 +41,9 @@ def fit(config: TrainConfig, folder: RunFolder, data: EegDataModule) -> None:
 
     Raises
     ------
-    ConfigError : the monitored metric does not exist, or the detector does not fit the window.
+    ConfigError : the detector does not fit the window.
     FloatingPointError : the loss is not finite.
     """
-    _check_monitor(config.trainer.monitor)
     if folder.is_finished():
         _log.info("run %s is finished already; nothing to train", folder.path)
         return
@@ -72,6 +70,8 @@ def build_data(config: TrainConfig) -> EegDataModule:
     )
     data.prepare_data()
     data.setup()
+    if config.frontend.missing == "refuse":
+        refuse_missing(data.cache)
     return data
 
 
@@ -235,11 +235,3 @@ def _quiet_lightning() -> Iterator[None]:
         finally:
             for name, level in levels.items():
                 logging.getLogger(name).setLevel(level)
-
-
-def _check_monitor(monitor: str) -> None:
-    """Refuse a metric that validation never computes (lesson 64)."""
-    if monitor not in VALIDATION_METRICS:
-        raise ConfigError(
-            f"trainer.monitor={monitor!r} is not computed; choose one of {list(VALIDATION_METRICS)}"
-        )

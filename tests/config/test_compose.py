@@ -67,6 +67,8 @@ def test_every_group_has_options(group: str) -> None:
         ("postprocess.objective=sensitivity", "needs postprocess.max_fp_per_day"),
         ("logger.wandb=true", "needs WANDB_API_KEY"),
         ("run=a/b", "must be a plain folder name"),
+        ("data.window_s=20", "receptive field (36 s at 64 Hz); raise data.window_s"),
+        ("trainer.monitor=val/auc", "choose one of ['val/auroc', "),
     ],
 )
 def test_bad_override_is_refused_with_its_name(override: str, message: str) -> None:

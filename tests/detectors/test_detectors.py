@@ -133,6 +133,11 @@ def test_eegnet_judges_each_segment_by_itself() -> None:
     assert not torch.equal(after[:, 1], before[:, 1])
 
 
+@each_model
+def test_configuration_knows_the_receptive_field(model: ModelConfig, window_s: int) -> None:
+    assert model.shortest_window_s == detector_of(model, window_s).receptive_field_s
+
+
 def test_unet_sees_about_as_far_as_it_says() -> None:
     detector = detector_of(EventNetUnetConfig(rate_hz=128, base_channels=4), 64).eval()
     tiles_BSCR, present_BC = windows(64, batch=1)

@@ -14,6 +14,7 @@ from fake_recordings import FakeCache, MakeRecording, small
 from rich.console import Console
 
 from bgb.config.evaluation import EvaluationConfig, PostprocessConfig
+from bgb.config.training import VALIDATION_METRICS
 from bgb.data.windows import WindowBatch
 from bgb.eeg.annotations import read_events
 from bgb.errors import CacheError
@@ -22,7 +23,7 @@ from bgb.evaluation.results import Evaluation, score_split
 from bgb.evaluation.series import RecordingScore
 from bgb.evaluation.szcore import score_szcore
 from bgb.evaluation.table import scores_table
-from bgb.evaluation.validation import VALIDATION_METRICS, bounded_subset, validate
+from bgb.evaluation.validation import bounded_subset, validate
 from bgb.evaluation.writing import scores_json, write_results
 
 FACTS = SimpleNamespace(window_s=60, out_rate_hz=2.0, context_s=(2.0, 2.0))

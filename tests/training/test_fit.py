@@ -15,7 +15,7 @@ from torch import Tensor
 from bgb.config.schema import TrainConfig
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector
-from bgb.errors import ConfigError, RunError
+from bgb.errors import RunError
 from bgb.files import read_json
 from bgb.training import load_run
 from bgb.training.loggers import read_metrics
@@ -189,12 +189,6 @@ def test_finished_run_is_left_alone(make_config: MakeConfig) -> None:
     before = [path.stat().st_mtime_ns for path in files]
     assert train(make_config()) == folder
     assert [path.stat().st_mtime_ns for path in files] == before
-
-
-def test_monitor_that_is_never_computed_is_refused(make_config: MakeConfig) -> None:
-    # Lesson 64: best was always the first epoch, because the metric did not exist.
-    with pytest.raises(ConfigError, match=r"trainer.monitor='val/auc' is not computed.*val/auroc"):
-        train(make_config("trainer.monitor=val/auc"))
 
 
 def test_loss_that_is_not_finite_names_step_and_windows(
