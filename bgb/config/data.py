@@ -15,10 +15,10 @@ class SyntheticCorpus:
 
     name: str = option("synthetic", "the corpus")
     seed: int = option(0, "seed of the whole corpus")
-    train_patients: int = option(12, "patients in train")
-    dev_patients: int = option(6, "patients in dev")
-    eval_patients: int = option(8, "patients in eval")
-    hours: float = option(4.0, "total length of all ordinary recordings", unit="h")
+    train_patients: int = option(24, "patients in train")
+    dev_patients: int = option(8, "patients in dev")
+    eval_patients: int = option(10, "patients in eval")
+    hours: float = option(5.0, "total length of all ordinary recordings", unit="h")
     oddities: bool = option(True, "include the odd files that TUSZ is known to hold")
 
     def __post_init__(self) -> None:

@@ -32,10 +32,10 @@ def test_every_option_class_is_reached() -> None:
 def test_key_is_shown_with_type_unit_and_composed_default(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["data.window_s", "data.window_s=30"]) == 0
+    assert main(["data.window_s", "data.window_s=90"]) == 0
     row = next(line for line in capsys.readouterr().out.splitlines() if "data.window_s" in line)
     cells = [cell.strip() for cell in row.strip("│").split("│")]
-    assert cells == ["data.window_s", "integer", "30", "s", "length of a training window"]
+    assert cells == ["data.window_s", "integer", "90", "s", "length of a training window"]
 
 
 def test_group_shows_only_the_chosen_option(capsys: pytest.CaptureFixture[str]) -> None:

@@ -278,8 +278,8 @@ def test_folder_of_a_real_corpus_is_refused_and_not_written_to(tmp_path: Path) -
 
 def test_patients_are_in_one_split_each() -> None:
     pairs = {(plan.split, plan.patient.name) for plan in plan_corpus(SyntheticCorpus())}
-    assert Counter(split for split, _ in pairs) == {"train": 12, "dev": 6, "eval": 8}
-    assert len({name for _, name in pairs}) == 26
+    assert Counter(split for split, _ in pairs) == {"train": 24, "dev": 8, "eval": 10}
+    assert len({name for _, name in pairs}) == 42
 
 
 def test_files_are_distinct_whatever_the_number_of_patients() -> None:
@@ -301,11 +301,11 @@ def test_ordinary_recordings_of_the_default_corpus_are_as_stated(seed: int) -> N
     plans = plan_corpus(SyntheticCorpus(seed=seed, oddities=False))
     total_s = sum(plan.duration_s for plan in plans)
     seizures = [event for plan in plans for event in plan.seizures]
-    assert total_s == pytest.approx(4 * 3600, rel=0.02)
+    assert total_s == pytest.approx(5 * 3600, rel=0.02)
     assert 0.08 < sum(event.duration_s for event in seizures) / total_s < 0.12
     assert all(8 <= event.duration_s <= 90 for event in seizures)
     assert all(180 <= plan.duration_s <= 600 for plan in plans)
-    assert len({p.patient.name for p in plans if p.seizures}) > 0.8 * 26
+    assert len({p.patient.name for p in plans if p.seizures}) > 0.8 * 42
 
 
 def test_header_says_nothing_of_a_person(root: Path) -> None:
