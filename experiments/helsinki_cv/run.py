@@ -47,16 +47,26 @@ Fold = tuple[list[CachedRecording], list[CachedRecording]]
 
 def main() -> None:
     arguments = parse()
-    overrides = ["data=bids", f"data.root={arguments.root}", "data.batch_size=8"]
+    overrides = ["+experiment=helsinki", f"data.root={arguments.root}"]
     config = compose("train", [*overrides, *arguments.override])
     data = EegDataModule(config.data, label_rate_hz=1, seed=0)
     data.prepare_data()
     rows = {}
-    for seed in range(arguments.repeats):
+    untrained = (
+        {
+            "pretrained detector as it is": score(
+                [series_of(pretrained(arguments), list(data.cache))]
+            )
+        }
+        if arguments.pretrained
+        else {}
+    )
+    for seed in range(arguments.first_seed, arguments.first_seed + arguments.repeats):
         folds = make_folds(list(data.cache), arguments.folds, seed)
-        title = f"repeat {seed + 1} of {arguments.repeats}"
+        title = f"folds of seed {seed}"
         rows[seed] = {
-            "detector": score(
+            **untrained,
+            "detector, trained on the folds": score(
                 [detector_fold(config, fold, seed, arguments) for fold in track(folds, title)]
             ),
             "band power, double banana": score([baseline_fold(fold, seed) for fold in folds]),
@@ -94,8 +104,16 @@ def member_fold(
         config.model, config.frontend, train[0].spec, window_s=config.data.window_s
     )
     if arguments.pretrained:
-        detector.load_state_dict(load_run(arguments.pretrained).detector().state_dict())
+        detector.load_state_dict(pretrained(arguments).state_dict())
     train_detector(detector, config, train, seed, arguments)
+    return series_of(detector, test)
+
+
+def pretrained(arguments: argparse.Namespace) -> Detector:
+    return load_run(arguments.pretrained).detector()
+
+
+def series_of(detector: Detector, recordings: Sequence[CachedRecording]) -> list[RecordingScore]:
     detector.eval()
     return [
         stitch(
@@ -106,7 +124,7 @@ def member_fold(
             context_s=detector.context_s,
             patient=recording.patient,
         )
-        for recording in test
+        for recording in recordings
     ]
 
 
@@ -198,7 +216,7 @@ def score(folds: Sequence[Sequence[RecordingScore]]) -> float:
 def report(
     rows: dict[int, dict[str, float]], config: TrainConfig, arguments: argparse.Namespace
 ) -> None:
-    names = list(rows[0])
+    names = list(next(iter(rows.values())))
     table = Table(title=f"1 Hz AUROC, {arguments.folds} folds by neonate", title_justify="left")
     for name in ("folds drawn with seed", *names):
         table.add_column(name, justify="right")
@@ -211,7 +229,12 @@ def report(
     results = {
         "rows": rows,
         "mean": means,
-        "settings": {key: str(value) for key, value in vars(arguments).items() if key != "root"},
+        "settings": {
+            key: str(value)
+            for key, value in vars(arguments).items()
+            if key not in ("root", "pretrained", "output")
+        },
+        "pretrained": arguments.pretrained and Path(arguments.pretrained).name,
         "model": config.model.name,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "versions": {name: version(name) for name in ("bgb", "torch", "numpy", "scikit-learn")},
@@ -226,10 +249,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("override", nargs="*", help="configuration, such as model=eegnet")
     parser.add_argument("--pretrained", help="run folder whose weights each fold starts from")
     parser.add_argument("--folds", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=3, help="draws of the folds")
+    parser.add_argument("--repeats", type=int, default=5, help="draws of the folds")
+    parser.add_argument("--first-seed", type=int, default=10, help="seed of the first draw")
     parser.add_argument("--members", type=int, default=1, help="detectors averaged in each fold")
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--lr", type=float, default=3e-4)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--lr", type=float, default=1e-4)
     parser.add_argument("--output", default=Path(__file__).with_name("results.json"))
     return parser.parse_intermixed_args()
 
