@@ -72,23 +72,15 @@ def detect_recording(run: "Run", path: str | Path, *, threshold: float | None = 
     from bgb.data.tiles import tile_recording
     from bgb.eeg import read_recording
     from bgb.evaluation.postprocess import to_events
-    from bgb.evaluation.stitching import stitch
+    from bgb.evaluation.stitching import stitch_recording
     from bgb.training.fit import predict
 
     threshold = _threshold(run, threshold)
-    data, options = run.config.data, run.config.evaluation
+    data = run.config.data
     recording = read_recording(path, annotations=None)
     tiles = tile_recording(recording, data.preprocess, max_missing=data.max_missing)
     detector = run.detector(tiles.spec, accelerator=run.config.trainer.accelerator)
-    series = stitch(
-        partial(predict, detector),
-        tiles,
-        window_s=detector.window_s,
-        out_rate_hz=detector.out_rate_hz,
-        context_s=detector.context_s,
-        overlap=options.overlap,
-        batch_size=options.batch_size,
-    )
+    series = stitch_recording(partial(predict, detector), detector, tiles, run.config.evaluation)
     events = to_events(
         series.probability_K, series.rate_hz, series.duration_s, run.config.postprocess, threshold
     )

@@ -16,7 +16,7 @@ from bgb.errors import CacheError
 from bgb.evaluation.baseline import fit_baseline
 from bgb.evaluation.results import Evaluation, ScoredDetector, require_seizures, score_split
 from bgb.evaluation.series import PatientTiles, RecordingScore
-from bgb.evaluation.stitching import DetectorFacts, Predict, stitch
+from bgb.evaluation.stitching import DetectorFacts, Predict, stitch_recording
 from bgb.evaluation.threshold import ThresholdChoice, choose_threshold
 
 _log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def evaluate_detector(
         _require_some(split, members)
 
     def score_detector(tiles: PatientTiles) -> RecordingScore:
-        return _stitch_one(predict, facts, tiles, evaluation)
+        return stitch_recording(predict, facts, tiles, evaluation, patient=tiles.patient)
 
     detector = _score("detector", score_detector, recordings, postprocess, seed, progress)
     baseline = None
@@ -78,22 +78,10 @@ def stitch_all(
     evaluation: EvaluationConfig,
 ) -> list[RecordingScore]:
     """Stitch each recording by itself."""
-    return [_stitch_one(predict, facts, tiles, evaluation) for tiles in recordings]
-
-
-def _stitch_one(
-    predict: Predict, facts: DetectorFacts, tiles: PatientTiles, evaluation: EvaluationConfig
-) -> RecordingScore:
-    return stitch(
-        predict,
-        tiles,
-        window_s=facts.window_s,
-        out_rate_hz=facts.out_rate_hz,
-        context_s=facts.context_s,
-        overlap=evaluation.overlap,
-        batch_size=evaluation.batch_size,
-        patient=tiles.patient,
-    )
+    return [
+        stitch_recording(predict, facts, tiles, evaluation, patient=tiles.patient)
+        for tiles in recordings
+    ]
 
 
 def _score(

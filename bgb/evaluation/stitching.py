@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bgb.config.evaluation import EvaluationConfig
 from bgb.data.tiles import Tiles
 from bgb.data.windows import WindowBatch, recording_windows
 from bgb.errors import ConfigError, RunError
@@ -53,6 +54,27 @@ class _Plan:
     context_steps: tuple[int, int]
     window_s: int
     stride_s: int
+
+
+def stitch_recording(
+    predict: Predict,
+    facts: DetectorFacts,
+    tiles: Tiles,
+    options: EvaluationConfig,
+    *,
+    patient: str = "",
+) -> RecordingScore:
+    """Stitch a recording as a detector's facts and the configuration say; see `stitch`."""
+    return stitch(
+        predict,
+        tiles,
+        window_s=facts.window_s,
+        out_rate_hz=facts.out_rate_hz,
+        context_s=facts.context_s,
+        overlap=options.overlap,
+        batch_size=options.batch_size,
+        patient=patient,
+    )
 
 
 def stitch(

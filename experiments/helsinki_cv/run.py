@@ -28,6 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from bgb.config.compose import compose
+from bgb.config.evaluation import EvaluationConfig
 from bgb.config.schema import TrainConfig
 from bgb.data.cache import CachedRecording
 from bgb.data.loader import WindowLoader
@@ -35,9 +36,9 @@ from bgb.data.module import EegDataModule
 from bgb.detectors import Detector, build_detector
 from bgb.eeg.bandpower import band_power
 from bgb.evaluation.baseline import fit_baseline
+from bgb.evaluation.evaluate import stitch_all
 from bgb.evaluation.roc import rank_seconds
 from bgb.evaluation.series import RecordingScore, num_steps
-from bgb.evaluation.stitching import stitch
 from bgb.training import load_run
 from bgb.training.fit import predict
 from bgb.training.module import masked_loss, parameter_groups
@@ -115,17 +116,7 @@ def pretrained(arguments: argparse.Namespace) -> Detector:
 
 def series_of(detector: Detector, recordings: Sequence[CachedRecording]) -> list[RecordingScore]:
     detector.eval()
-    return [
-        stitch(
-            partial(predict, detector),
-            recording,
-            window_s=detector.window_s,
-            out_rate_hz=detector.out_rate_hz,
-            context_s=detector.context_s,
-            patient=recording.patient,
-        )
-        for recording in recordings
-    ]
+    return stitch_all(partial(predict, detector), detector, recordings, EvaluationConfig())
 
 
 def train_detector(
