@@ -5,11 +5,12 @@ Without more it repeats the evaluation of the run itself. `+data=...` scores it 
 is chosen on dev of the corpus that is scored, and frozen, unless `postprocess.threshold` is set.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bgb.config.compose import command
-from bgb.config.evaluation import PostprocessConfig
+from bgb.config.evaluation import EvaluationConfig, PostprocessConfig
 from bgb.config.schema import EvaluateConfig
 
 if TYPE_CHECKING:
@@ -26,10 +27,27 @@ def main(config: EvaluateConfig) -> None:
     run = load_run(config.run)
     out = Path(config.out) if config.out else run.folder.path
     progress = not config.disable_progress
-    data = EegDataModule(config.data or run.config.data, label_rate_hz=1, seed=0, progress=progress)
+    postprocess = config.postprocess or run.config.postprocess
+    options = replace(
+        run.config.evaluation, baseline=config.baseline and run.config.evaluation.baseline
+    )
+    data = EegDataModule(
+        config.data or run.config.data,
+        label_rate_hz=1,
+        seed=0,
+        splits=needed_splits(postprocess, options),
+        progress=progress,
+    )
     data.prepare_data()
-    evaluate_run(run, data.cache, out, postprocess=config.postprocess, progress=progress)
+    evaluate_run(run, data.cache, out, postprocess=postprocess, options=options, progress=progress)
     print_scores(out)
+
+
+def needed_splits(postprocess: PostprocessConfig, options: EvaluationConfig) -> tuple[str, ...]:
+    """Return what scoring reads: train for the baseline, dev for the threshold, and eval."""
+    train = ("train",) if options.baseline else ()
+    dev = ("dev",) if postprocess.threshold is None else ()
+    return (*train, *dev, "eval")
 
 
 def evaluate_run(
@@ -38,13 +56,14 @@ def evaluate_run(
     out: Path,
     *,
     postprocess: PostprocessConfig | None = None,
+    options: EvaluationConfig | None = None,
     progress: bool = True,
 ) -> None:
     """Score the best weights of a run on a cache; write events and scores.json into `out`.
 
     Parameters
     ----------
-    postprocess : other than that of the run; None for its own.
+    postprocess, options : other than those of the run; None for its own.
     """
     from functools import partial
 
@@ -59,7 +78,7 @@ def evaluate_run(
         detector,
         cache,
         postprocess=postprocess or config.postprocess,
-        evaluation=config.evaluation,
+        evaluation=options or config.evaluation,
         seed=config.seed,
         progress=progress,
     )

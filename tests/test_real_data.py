@@ -69,3 +69,19 @@ def test_detector_trained_on_electrodes_reads_bipolar_chbmit(
         assert edf.stem in shown
         for ending in (".csv_bi", "_events.tsv"):
             read_events(folder / "detections" / f"{edf.stem}{ending}")
+
+
+def test_detector_is_scored_on_another_corpus_that_has_only_an_eval_split(
+    folder: Path, bids_run: Path, real_data: Path
+) -> None:
+    type_command(
+        *(folder, "evaluate", f"run={bids_run}", "out=chb", "baseline=false"),
+        *("+data=chbmit", f"data.root={real_data / 'chbmit_clips'}", "data.workers=1"),
+        *("data.split.mode=list", "data.split.eval=[chb01]"),
+        *("+postprocess=default", "postprocess.threshold=0.5"),
+    )
+    scores = json.loads((folder / "chb" / "scores.json").read_text())
+    assert scores["baseline"] is None
+    scored = scores["detector"]["splits"]
+    assert list(scored) == ["eval"]
+    assert (scored["eval"]["num_recordings"], scored["eval"]["num_seizures"]) == (18, 11)

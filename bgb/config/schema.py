@@ -61,6 +61,7 @@ class EvaluateConfig:
     postprocess: Any = option(
         None, "other post-processing: +postprocess=default; null = that of the run"
     )  # Any: PostprocessConfig
+    baseline: bool = option(True, "fit and report the baseline, too; needs a train split")
     out: str | None = option(None, "where scores go; null = the run folder")
     results: str = option("runs", "folder that holds caches")
     disable_progress: bool = option(False, "plain lines instead of progress bars")
