@@ -31,8 +31,9 @@ def build(config: CacheConfig) -> "Table":
     from bgb.data.build import build_cache
     from bgb.data.check import check_cache, summary_table
 
-    corpus = find_corpus(config.data)
-    build_cache(config.data, corpus, progress=not config.disable_progress, force=config.force)
+    progress = not config.disable_progress
+    corpus = find_corpus(config.data, progress=progress)
+    build_cache(config.data, corpus, progress=progress, force=config.force)
     cache = _open(config, [(item.split, item.recording_id) for item in corpus.recordings])
     check_cache(cache)
     return summary_table(cache)

@@ -4,6 +4,8 @@ The recording walks the same path as in training and evaluation: tiles, windows,
 stitching, post-processing at the threshold that was frozen on dev. Labels are not needed.
 """
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -13,12 +15,15 @@ from typing import TYPE_CHECKING
 from bgb.config.compose import command
 from bgb.config.schema import DetectConfig
 from bgb.eeg.events import Event
-from bgb.errors import EdfError, RunError
+from bgb.eeg.signal import SignalSpec
+from bgb.errors import CacheError, ChannelError, EdfError, RunError
+from bgb.files import write_atomically
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from bgb.detectors import Detector
     from bgb.training.run import Run
 
 
@@ -43,26 +48,57 @@ class Detection:
     remarks: tuple[str, ...]
 
 
+DetectorOf = Callable[[SignalSpec], "Detector"]
+
+
 @command(DetectConfig, name="detect")
 def main(config: DetectConfig) -> None:
-    """Detect in every file, write csv_bi, events.tsv and probabilities, print a table."""
+    """Detect in every file, write csv_bi, events.tsv and probabilities, print a table.
+
+    A file that cannot be read does not stop the others; they are named at the end.
+    """
     from rich.console import Console
+    from rich.progress import track
     from rich.table import Table
 
-    from bgb.training.run import load_run
+    from bgb.training import load_run
 
     run, out = load_run(config.run), Path(config.out)
+    detector_of = functools.cache(partial(run.detector, accelerator=config.accelerator))
+    console = Console(stderr=True)
+    quiet = config.disable_progress or not console.is_terminal
     table = Table("recording", "seconds", "seizures", "first at", title=f"run {run.name}")
-    for path, name in _inputs(config.input):
-        detection = detect_recording(run, path, threshold=config.threshold)
+    failures = []
+    for path, name in track(_inputs(config.input), "detect", console=console, disable=quiet):
+        try:
+            detection = detect_recording(
+                run, path, threshold=config.threshold, detector_of=detector_of
+            )
+        except (EdfError, ChannelError, CacheError) as error:
+            failures.append(f"{name}: {error}")
+            table.add_row(str(name), "-", "not read", "-")
+            continue
         _write(out / name, detection)
         first = f"{detection.events[0].start_s:.1f} s" if detection.events else "-"
         table.add_row(str(name), f"{detection.duration_s:g}", str(len(detection.events)), first)
     Console().print(table, f"events and probabilities: {out}")
+    if failures:
+        raise EdfError("\n".join([f"{len(failures)} files were not read:", *failures]))
 
 
-def detect_recording(run: "Run", path: str | Path, *, threshold: float | None = None) -> Detection:
+def detect_recording(
+    run: "Run",
+    path: str | Path,
+    *,
+    threshold: float | None = None,
+    detector_of: DetectorOf | None = None,
+) -> Detection:
     """Detect seizures in one EDF file with the detector of a run.
+
+    Parameters
+    ----------
+    threshold : probability of a seizure; None for the one that was frozen on dev.
+    detector_of : the detector for a kind of signal, to load it once for many files; None loads it.
 
     Raises
     ------
@@ -79,7 +115,7 @@ def detect_recording(run: "Run", path: str | Path, *, threshold: float | None = 
     data = run.config.data
     recording = read_recording(path, annotations=None)
     tiles = tile_recording(recording, data.preprocess, max_missing=data.max_missing)
-    detector = run.detector(tiles.spec, accelerator=run.config.trainer.accelerator)
+    detector = (detector_of or partial(run.detector, accelerator="auto"))(tiles.spec)
     series = stitch_recording(partial(predict, detector), detector, tiles, run.config.evaluation)
     events = to_events(
         series.probability_K, series.rate_hz, series.duration_s, run.config.postprocess, threshold
@@ -124,10 +160,11 @@ def _write(stem: Path, detection: Detection) -> None:
     write_event_files(
         stem, detection.events, duration_s=detection.duration_s, start=detection.start
     )
-    np.savez(
+    write_atomically(
         stem.with_name(stem.name + "_probability.npz"),
-        probability_K=detection.probability_K,
-        rate_hz=detection.rate_hz,
+        lambda file: np.savez(
+            file, probability_K=detection.probability_K, rate_hz=detection.rate_hz
+        ),
     )
 
 

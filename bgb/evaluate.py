@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bgb.config.compose import command
+from bgb.config.data import DataConfig
 from bgb.config.evaluation import EvaluationConfig, PostprocessConfig
 from bgb.config.schema import EvaluateConfig
+from bgb.errors import RunError
 
 if TYPE_CHECKING:
     from bgb.data.cache import Cache
@@ -25,21 +27,36 @@ def main(config: EvaluateConfig) -> None:
     from bgb.training import load_run
 
     run = load_run(config.run)
+    if config.out is None and not run.folder.is_finished():
+        raise RunError(
+            f"run {run.folder.path} has not finished training: repeat its command, or set "
+            "out=<folder> to score its best checkpoint so far"
+        )
     out = Path(config.out) if config.out else run.folder.path
     progress = not config.disable_progress
     postprocess = config.postprocess or run.config.postprocess
     options = replace(
         run.config.evaluation, baseline=config.baseline and run.config.evaluation.baseline
     )
+    corpus = _as_trained(run, config.data)
     data = EegDataModule(
-        config.data or run.config.data,
+        corpus,
         label_rate_hz=1,
         seed=0,
         splits=needed_splits(postprocess, options),
         progress=progress,
     )
     data.prepare_data()
-    evaluate_run(run, data.cache, out, postprocess=postprocess, options=options, progress=progress)
+    _refuse_seen_patients(run, corpus, data.cache)
+    evaluate_run(
+        run,
+        data.cache,
+        out,
+        postprocess=postprocess,
+        options=options,
+        accelerator=config.accelerator,
+        progress=progress,
+    )
     print_scores(out)
 
 
@@ -57,6 +74,7 @@ def evaluate_run(
     *,
     postprocess: PostprocessConfig | None = None,
     options: EvaluationConfig | None = None,
+    accelerator: str = "auto",
     progress: bool = True,
 ) -> None:
     """Score the best weights of a run on a cache; write events and scores.json into `out`.
@@ -72,7 +90,7 @@ def evaluate_run(
     from bgb.training.fit import predict
 
     config = run.config
-    detector = run.detector(cache.spec, accelerator=config.trainer.accelerator)
+    detector = run.detector(cache.spec, accelerator=accelerator)
     evaluation = evaluate_detector(
         partial(predict, detector),
         detector,
@@ -84,6 +102,32 @@ def evaluate_run(
     )
     out.mkdir(parents=True, exist_ok=True)
     write_results(out, evaluation)
+
+
+def _as_trained(run: "Run", data: DataConfig | None) -> DataConfig:
+    """Return the corpus to score, preprocessed as the detector was trained, mains excepted."""
+    own = run.config.data
+    if data is None:
+        return own
+    preprocess = replace(own.preprocess, notch_hz=data.preprocess.notch_hz)
+    return replace(data, preprocess=preprocess, max_missing=own.max_missing)
+
+
+def _refuse_seen_patients(run: "Run", data: DataConfig, cache: "Cache") -> None:
+    """Refuse to score patients that the run was trained or tuned on (lesson 10)."""
+    own = run.config.data
+    # Names of patients identify people within one tree, and in the corpora that exist once.
+    same_tree = data.root == own.root or data.corpus.name in ("tusz", "chbmit", "siena")
+    if data.corpus.name != own.corpus.name or not same_tree:
+        return
+    patients = run.provenance["patients"]
+    seen = set(patients["train"]) | set(patients["dev"])
+    shared = sorted(seen & {recording.patient for recording in cache.split("eval")})
+    if shared:
+        raise RunError(
+            f"eval holds {len(shared)} patients that run {run.name} was trained or tuned on "
+            f"({', '.join(shared[:5])}): give the splits of the run (data.split), or other patients"
+        )
 
 
 def print_scores(folder: Path) -> None:

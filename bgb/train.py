@@ -21,11 +21,17 @@ def main(config: TrainConfig) -> None:
     from bgb.training.fit import build_data, fit
 
     with open_run(config) as folder:
-        if not folder.scores.exists():
+        if not (folder.is_finished() and folder.scores.exists()):
             data = build_data(config)
             fit(config, folder, data)
             run = load_run(folder.path)
-            evaluate_run(run, data.cache, folder.path, progress=not config.disable_progress)
+            evaluate_run(
+                run,
+                data.cache,
+                folder.path,
+                accelerator=config.trainer.accelerator,
+                progress=not config.disable_progress,
+            )
     print_scores(folder.path)
 
 

@@ -15,6 +15,10 @@ from bgb.eeg import read_events, read_recording
 from bgb.training.loggers import read_metrics
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("commands")]
+SMALL_CORPUS = (
+    *("data.corpus.hours=0.5", "data.corpus.train_patients=3"),
+    *("data.corpus.dev_patients=2", "data.corpus.eval_patients=2"),
+)
 SMOKE = ("train", "+experiment=smoke", "data.workers=1")
 
 
@@ -121,6 +125,45 @@ def test_public_face_detects_what_the_command_detects(place: Workplace) -> None:
     assert not nothing.events
 
 
+def test_one_bad_file_does_not_stop_detection_in_the_others(place: Workplace) -> None:
+    edf = next((place.folder / "data/synthetic/edf/eval").rglob("*.edf"))
+    mixed = place.folder / "mixed"
+    mixed.mkdir()
+    (mixed / "a_broken.edf").write_bytes(edf.read_bytes()[:300])
+    (mixed / "b_sound.edf").write_bytes(edf.read_bytes())
+    words = (f"run={place.run}", "input=mixed", "out=mixed_out")
+    done = place.type("detect", *words, expect=2)
+    assert "1 files were not read:" in done.stderr
+    assert "a_broken" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (place.folder / "mixed_out" / "b_sound.csv_bi").is_file()
+
+
+def test_patients_of_the_training_are_never_scored_as_unseen(place: Workplace) -> None:
+    # Lesson 10, through the back door: the same corpus under another split.
+    patients = json.loads((place.run / "provenance.json").read_text())["patients"]
+    swap = (
+        f"data.split.train=[{','.join(patients['eval'])}]",
+        f"data.split.dev=[{','.join(patients['dev'])}]",
+        f"data.split.eval=[{','.join(patients['train'])}]",
+    )
+    words = ("+data=synthetic", *SMALL_CORPUS, "data.split.mode=list", *swap, "out=leak")
+    done = place.type("evaluate", f"run={place.run}", *words, expect=2)
+    assert "was trained or tuned on" in done.stderr
+    assert not (place.folder / "leak").exists()
+
+
+def test_unfinished_run_is_not_scored_as_if_it_were_done(place: Workplace) -> None:
+    path = place.run / "provenance.json"
+    finished = path.read_text()
+    path.write_text(json.dumps({**json.loads(finished), "finished": None}))
+    try:
+        done = place.type("evaluate", f"run={place.run}", expect=2)
+    finally:
+        path.write_text(finished)
+    assert "has not finished training: repeat its command" in done.stderr
+
+
 def test_detect_without_edf_says_so(place: Workplace) -> None:
     done = place.type("detect", f"run={place.run}", f"input={place.run}", expect=2)
     assert "is neither an EDF file nor a folder that holds one" in done.stderr
@@ -130,12 +173,6 @@ def test_detect_without_edf_says_so(place: Workplace) -> None:
 def test_evaluate_of_no_run_says_so(place: Workplace) -> None:
     done = place.type("evaluate", "run=nowhere", expect=2)
     assert "nowhere is no trained run" in done.stderr
-
-
-SMALL_CORPUS = (
-    *("data.corpus.hours=0.5", "data.corpus.train_patients=3"),
-    *("data.corpus.dev_patients=2", "data.corpus.eval_patients=2"),
-)
 
 
 def test_cache_build_does_nothing_twice(place: Workplace) -> None:

@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _table(command: str, wanted: str | None, overrides: list[str]) -> Table:
     schema = COMMANDS[command]
     found = keys.find(schema, wanted) if wanted else list(keys.walk(schema))
-    composed = compose("train", overrides)
+    # The others cannot be composed without a run or an action; their defaults are the schema's.
+    composed = compose("train", overrides) if command == "train" else schema
     if overrides:  # then only the keys of the options chosen
         found = [key for key in found if not key.option or _chosen(key, composed)]
     table = Table(title=f"Configuration of `python -m bgb.{command}`", title_justify="left")

@@ -180,5 +180,10 @@ class DataConfig:
             data__limit=self.limit,
         )
         not_negative(data__workers=self.workers, data__max_missing=self.max_missing)
+        require(
+            "://" not in self.cache_root,
+            f"data.cache_root={self.cache_root} is a URL: a cache is read at random and lies on a "
+            "local disk or a mounted volume; only data.root may be remote",
+        )
         one_of("data.residency", self.residency, ("auto", "memory", "disk"))
         one_of("data.missing_labels", self.missing_labels, ("error", "skip"))

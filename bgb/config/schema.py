@@ -12,7 +12,7 @@ from bgb.config.data import CORPORA, DataConfig
 from bgb.config.evaluation import EvaluationConfig, PostprocessConfig
 from bgb.config.model import MODELS, FrontendConfig
 from bgb.config.option import option, required
-from bgb.config.training import LoggerConfig, OptimizerConfig, TrainerConfig
+from bgb.config.training import ACCELERATORS, LoggerConfig, OptimizerConfig, TrainerConfig
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class EvaluateConfig:
         None, "other post-processing: +postprocess=default; null = that of the run"
     )  # Any: PostprocessConfig
     baseline: bool = option(True, "fit and report the baseline, too; needs a train split")
+    accelerator: str = option("auto", "auto, cpu or gpu")
     out: str | None = option(None, "where scores go; null = the run folder")
     results: str = option("runs", "folder that holds caches")
     disable_progress: bool = option(False, "plain lines instead of progress bars")
@@ -72,6 +73,7 @@ class EvaluateConfig:
             "data or postprocess differ from those of the run: set out=<folder>, "
             "so that the scores of the run itself are kept",
         )
+        one_of("accelerator", self.accelerator, ACCELERATORS)
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class DetectConfig:
     input: str = required("EDF file, or a folder whose EDF files are read")
     out: str = option("detections", "folder for csv_bi, events.tsv and probabilities")
     threshold: float | None = option(None, "probability of a seizure; null = the frozen one")
+    accelerator: str = option("auto", "auto, cpu or gpu")
     disable_progress: bool = option(False, "plain lines instead of progress bars")
 
     def __post_init__(self) -> None:
@@ -105,6 +108,7 @@ class DetectConfig:
             self.threshold is None or 0 < self.threshold < 1,
             f"threshold={self.threshold} must lie between 0 and 1, or be null",
         )
+        one_of("accelerator", self.accelerator, ACCELERATORS)
 
 
 COMMANDS = {

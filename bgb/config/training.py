@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from bgb.config.check import not_negative, one_of, positive, require
 from bgb.config.option import option
 
+ACCELERATORS = ("auto", "cpu", "gpu")
 # What a validation computes, by name; only these can select a checkpoint (lesson 64).
 VALIDATION_METRICS = (
     "val/auroc",
@@ -68,7 +69,7 @@ class TrainerConfig:
             trainer__log_every_steps=self.log_every_steps,
         )
         not_negative(trainer__threads=self.threads)
-        one_of("trainer.accelerator", self.accelerator, ("auto", "cpu", "gpu"))
+        one_of("trainer.accelerator", self.accelerator, ACCELERATORS)
         one_of("trainer.precision", self.precision, ("32-true", "bf16-mixed"))
         one_of("trainer.monitor", self.monitor, VALIDATION_METRICS)
         one_of("trainer.monitor_mode", self.monitor_mode, ("max", "min"))

@@ -200,7 +200,10 @@ def _run(
 def _worthwhile_workers(queue: list[CorpusRecording]) -> int:
     """Return one a core, unless a process would spend longer on its imports than on its share."""
     num_bytes = sum(file_stamp(recording.edf)[0] for recording in queue)
-    return min(os.cpu_count() or 1, -(-num_bytes // _BYTES_A_WORKER))
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return max(1, min(cores, -(-num_bytes // _BYTES_A_WORKER)))
 
 
 def _executor(workers: int) -> Executor:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgb.config.data import SPLITS
-from bgb.data.manifest import MANIFEST, Entry, load_manifest, refresh_manifest
+from bgb.data.manifest import MANIFEST, Entry, load_manifest, refresh_manifest, write_manifest
 from bgb.data.npz import open_signal, read_meta
 from bgb.eeg.events import Event
 from bgb.eeg.signal import SignalSpec
@@ -153,7 +153,7 @@ def open_cache(
     ----------
     folder : <cache_root>/<corpus>/<key>.
     recordings : (split, recording id) of those wanted; None for all in the folder.
-    force_manifest : read the `meta` of every file instead of believing manifest.json.
+    force_manifest : read the `meta` of every file and write manifest.json anew.
 
     Raises
     ------
@@ -165,6 +165,8 @@ def open_cache(
     if load_manifest(folder) is None and not force_manifest:
         raise CacheError(f"no valid {MANIFEST} in {folder}; (re)build it: {BUILD_COMMAND}")
     manifest = refresh_manifest(folder, force=force_manifest)
+    if force_manifest:
+        write_manifest(folder, manifest)
     paths = list(manifest) if recordings is None else _wanted(recordings)
     lacking = [path for path in paths if path not in manifest]
     if lacking or not paths:

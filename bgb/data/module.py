@@ -53,7 +53,7 @@ class EegDataModule(LightningDataModule):
     @cached_property
     def corpus(self) -> Corpus:
         """Return the corpus as `data` describes it."""
-        return find_corpus(self._config)
+        return find_corpus(self._config, progress=self._progress)
 
     @property
     def cache(self) -> Cache:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgb.config.data import PreprocessConfig
-from bgb.eeg.channels import ChannelAssignment, assign_channels
+from bgb.eeg.channels import assign_channels
 from bgb.eeg.events import Event
 from bgb.eeg.filters import preprocess
 from bgb.eeg.recording import Recording
@@ -102,29 +102,27 @@ def tile_recording(
             f"channels ({', '.join(assignment.missing)}), more than data.max_missing="
             f"{max_missing}; raise data.max_missing or list the recording in data.exclude"
         )
-    present_C = np.array([source is not None for source in assignment.sources])
-    signals_CT = _select(recording.signals_CT, assignment)
-    signals_CT = preprocess(signals_CT, recording.rate_hz, preprocess_config)
-    if not np.isfinite(signals_CT).all():
-        raise CacheError(
-            f"{recording_id}: the filtered signal is not finite; exclude the recording"
-        )
     rate_hz = preprocess_config.rate_hz
-    steps_CT, saturated_C = _quantise(signals_CT)
+    num_seconds = count_seconds(recording.duration_s)
     # A flat or silent channel is still present; a missing one is zero AND listed (lesson 9).
-    whole_CT = np.zeros((len(present_C), steps_CT.shape[1]), np.int16)
-    whole_CT[present_C] = steps_CT
-    clipped_C = np.zeros(len(present_C), np.int64)
-    clipped_C[present_C] = saturated_C
+    tiles_SCR = np.zeros((num_seconds, len(assignment.channels), rate_hz), np.int16)
+    statistics = []
+    for channel, (name, source) in enumerate(zip(assignment.channels, assignment.sources)):
+        steps_T, num_clipped = np.zeros(num_seconds * rate_hz, np.int16), 0
+        if source is not None:  # one channel at a time: a 24 h recording must fit in memory
+            signal_T = _filter(recording, source, preprocess_config, recording_id)
+            steps_T, num_clipped = _quantise(signal_T)
+            tiles_SCR[:, channel] = _pad(steps_T, num_seconds * rate_hz).reshape(num_seconds, -1)
+        statistics.append(_statistics(name, steps_T, num_clipped))
     return TiledRecording(
         recording_id=recording_id,
-        tiles_SCR=_tile(whole_CT, rate_hz, count_seconds(recording.duration_s)),
+        tiles_SCR=tiles_SCR,
         spec=SignalSpec(assignment.channel_set, tuple(assignment.channels), rate_hz),
-        present_C=present_C,
+        present_C=np.array([source is not None for source in assignment.sources]),
         duration_s=recording.duration_s,
         events=recording.events,
         remarks=(*recording.remarks, *assignment.remarks),
-        statistics=_statistics(assignment.channels, whole_CT, clipped_C),
+        statistics=tuple(statistics),
     )
 
 
@@ -151,43 +149,46 @@ def _check_lengths(recording: Recording, recording_id: str) -> None:
             )
 
 
-def _select(signals_CT: NDArray[np.float32], assignment: ChannelAssignment) -> NDArray[np.float32]:
-    """Return the channels that are present, in the order of the channel set."""
-    sources = [source for source in assignment.sources if source is not None]
-    rows = [index for index, _ in sources]
-    signs = np.array([sign for _, sign in sources], np.float32)
-    return signals_CT[rows] * signs[:, None]
+def _filter(
+    recording: Recording, source: tuple[int, int], config: PreprocessConfig, recording_id: str
+) -> NDArray[np.float32]:
+    """Return one channel, turned round where its derivation is reversed, filtered."""
+    index, sign = source
+    signal_1T = recording.signals_CT[index : index + 1] * np.float32(sign)
+    signal_T: NDArray[np.float32] = preprocess(signal_1T, recording.rate_hz, config)[0]
+    if not np.isfinite(signal_T).all():
+        raise CacheError(
+            f"{recording_id}: the filtered signal is not finite; exclude the recording"
+        )
+    return signal_T
 
 
-def _quantise(signals_CT: NDArray[np.float32]) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
-    """Return steps of 0.1 microvolt and how many samples of each channel saturated."""
-    steps_CT = np.rint(signals_CT * np.float32(1 / QUANTUM_UV))
-    saturated_C = (np.abs(steps_CT) > _LARGEST).sum(axis=1)
-    return np.clip(steps_CT, -_LARGEST, _LARGEST).astype(np.int16), saturated_C
+def _quantise(signal_T: NDArray[np.float32]) -> tuple[NDArray[np.int16], int]:
+    """Return steps of 0.1 microvolt and how many samples saturated."""
+    steps_T = np.rint(signal_T * np.float32(1 / QUANTUM_UV))
+    num_clipped = int((np.abs(steps_T) > _LARGEST).sum())
+    return np.clip(steps_T, -_LARGEST, _LARGEST).astype(np.int16), num_clipped
 
 
-def _tile(steps_CT: NDArray[np.int16], rate_hz: int, num_seconds: int) -> NDArray[np.int16]:
-    num_channels, num_samples = steps_CT.shape
-    # Rounding of a fractional rate may leave a sample or two beyond the duration; never more.
-    num_samples = min(num_samples, num_seconds * rate_hz)
-    padded_CT = np.zeros((num_channels, num_seconds * rate_hz), np.int16)
-    padded_CT[:, :num_samples] = steps_CT[:, :num_samples]
-    tiles_CSR = padded_CT.reshape(num_channels, num_seconds, rate_hz)
-    return np.ascontiguousarray(tiles_CSR.transpose(1, 0, 2))
+def _pad(steps_T: NDArray[np.int16], num_samples: int) -> NDArray[np.int16]:
+    """Bring a channel to whole seconds: zeros at the end.
+
+    Rounding of a fractional rate may leave a sample or two beyond the duration, never more.
+    """
+    padded_T = np.zeros(num_samples, np.int16)
+    padded_T[: len(steps_T)] = steps_T[:num_samples]
+    return padded_T
 
 
 def _statistics(
-    channels: tuple[str, ...], steps_CT: NDArray[np.int16], clipped_C: NDArray[np.int64]
-) -> tuple[dict[str, Any], ...]:
+    name: str, steps_T: NDArray[np.int16], num_clipped: int
+) -> dict[str, Any]:  # Any: JSON
     # Sums of whole numbers below 2**53 are exact: the same samples give the same bytes anywhere.
-    squares_C = [int(np.dot(row, row)) for row in steps_CT.astype(np.float64)]
-    return tuple(
-        {
-            "channel": name,
-            "rms_uv": round(math.sqrt(square / steps_CT.shape[1]) * QUANTUM_UV, 3),
-            "min_uv": round(float(row.min()) * QUANTUM_UV, 1),
-            "max_uv": round(float(row.max()) * QUANTUM_UV, 1),
-            "clipped": int(clipped),
-        }
-        for name, row, square, clipped in zip(channels, steps_CT, squares_C, clipped_C)
-    )
+    exact_T = steps_T.astype(np.float64)
+    return {
+        "channel": name,
+        "rms_uv": round(math.sqrt(int(exact_T @ exact_T) / len(steps_T)) * QUANTUM_UV, 3),
+        "min_uv": round(float(steps_T.min()) * QUANTUM_UV, 1),
+        "max_uv": round(float(steps_T.max()) * QUANTUM_UV, 1),
+        "clipped": num_clipped,
+    }

@@ -1,7 +1,7 @@
 """The baseline every detector must beat: band power of 2 s segments and logistic regression.
 
-It sees the very same electrodes, montage and missing-electrode policy as a detector (the shared
-frontend), and goes through the same post-processing, threshold choice and scoring. Its strength of
+It sees the double banana of the shared frontend, missing electrodes interpolated, and goes through
+the same post-processing, threshold choice and scoring. Its strength of
 regularisation is chosen on held-out train patients: on few patients an unregularised one overfits
 to below chance, and beating that would prove nothing.
 """

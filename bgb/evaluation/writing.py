@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bgb.eeg.annotations import write_events
+from bgb.eeg.annotations import Dialect, write_events
 from bgb.eeg.events import Event
 from bgb.evaluation.results import (
     Evaluation,
@@ -40,19 +40,39 @@ def write_results(folder: Path, evaluation: Evaluation) -> Path:
     for split, result in evaluation.detector.splits.items():
         for recording in result.recordings:
             stem = folder / "events" / split / recording.recording_id
-            write_event_files(stem, recording.events, duration_s=recording.duration_s)
+            write_event_files(
+                stem,
+                recording.events,
+                duration_s=recording.duration_s,
+                confidence=recording.confidence,
+            )
     path = folder / "scores.json"
     write_json(path, scores_json(evaluation))
     return path
 
 
 def write_event_files(
-    stem: Path, events: Sequence[Event], *, duration_s: float, start: datetime | None = None
+    stem: Path,
+    events: Sequence[Event],
+    *,
+    duration_s: float,
+    start: datetime | None = None,
+    confidence: Sequence[float] | None = None,
 ) -> None:
     """Write the events of one recording in both dialects beside each other."""
-    csv_bi, tsv = (stem.with_name(stem.name + ending) for ending in (".csv_bi", "_events.tsv"))
-    write_events(csv_bi, events, duration_s=duration_s, dialect="csv_bi", start=start)
-    write_events(tsv, events, duration_s=duration_s, dialect="events_tsv", start=start)
+    dialects: tuple[tuple[Dialect, str], ...] = (
+        ("csv_bi", ".csv_bi"),
+        ("events_tsv", "_events.tsv"),
+    )
+    for dialect, ending in dialects:
+        write_events(
+            stem.with_name(stem.name + ending),
+            events,
+            duration_s=duration_s,
+            dialect=dialect,
+            start=start,
+            confidence=confidence,
+        )
 
 
 def scores_json(evaluation: Evaluation) -> Json:

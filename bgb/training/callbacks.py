@@ -31,16 +31,18 @@ class Validation(Callback):
         super().__init__()
         self.validate = validate
         self.every_epochs = every_epochs
+        self.latest: dict[str, float] = {}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Validate when due; the metrics reach `trainer.callback_metrics`."""
+        """Validate when due: `latest` holds the metrics of this epoch, or nothing."""
+        self.latest = {}
         done = trainer.current_epoch + 1
         if done % self.every_epochs and done != trainer.max_epochs:
             return
         module = cast("SeizureModule", pl_module)
         with _shipped_weights(trainer, module), torch.inference_mode():
-            metrics = dict(self.validate(module.detector))
-        pl_module.log_dict(metrics, logger=False)
+            self.latest = dict(self.validate(module.detector))
+        pl_module.log_dict(self.latest, logger=False)
 
 
 class Metrics(Callback):
@@ -50,8 +52,9 @@ class Metrics(Callback):
     optimiser steps done, so that a resumed run knows which rows are its own.
     """
 
-    def __init__(self, *, every_steps: int) -> None:
+    def __init__(self, validation: Validation, *, every_steps: int) -> None:
         super().__init__()
+        self.validation = validation
         self.every_steps = every_steps
         self._loss_sum = 0.0
         self._num_steps = 0
@@ -84,11 +87,7 @@ class Metrics(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the epoch's row before the checkpoint that makes it final; say it in one line."""
         metrics = {"train/epoch_loss": self._loss_sum / max(1, self._num_steps)}
-        metrics |= {
-            name: float(value)
-            for name, value in trainer.callback_metrics.items()
-            if name.startswith("val/")
-        }
+        metrics |= self.validation.latest
         _write(trainer, metrics)
         text = " ".join(f"{name}={value:.4g}" for name, value in metrics.items())
         seconds = time.monotonic() - self._started

@@ -18,6 +18,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, RichProgressBar
 
 from bgb.config.compose import dump_config
+from bgb.config.data import SPLITS
 from bgb.config.schema import TrainConfig
 from bgb.data.check import refuse_missing, summarise
 from bgb.data.key import cache_key
@@ -42,7 +43,7 @@ def fit(config: TrainConfig, folder: RunFolder, data: EegDataModule) -> None:
     Raises
     ------
     ConfigError : the detector does not fit the window.
-    FloatingPointError : the loss is not finite.
+    RunError : the loss is not finite.
     """
     if folder.is_finished():
         _log.info("run %s is finished already; nothing to train", folder.path)
@@ -176,6 +177,10 @@ def _recorded(
         signal=data.spec,
         cache_key=cache_key(config.data),
         corpus={row.split: asdict(row) for row in summarise(data.cache)},
+        patients={
+            split: sorted({recording.patient for recording in data.cache.split(split)})
+            for split in SPLITS
+        },
     )
     started = time.monotonic()
     finished = False
@@ -197,7 +202,7 @@ def _callbacks(
     return [
         *callbacks,
         validation,
-        Metrics(every_steps=trainer.log_every_steps),
+        Metrics(validation, every_steps=trainer.log_every_steps),
         Checkpoints(
             folder.last,
             folder.best,

@@ -3,7 +3,7 @@
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -29,6 +29,7 @@ def start(
     signal: SignalSpec,
     cache_key: str,
     corpus: Mapping[str, Any],  # Any: counts of recordings, patients, seizures, hours of each split
+    patients: Mapping[str, Sequence[str]],
 ) -> None:
     """Record the circumstances when a run starts; when it goes on, count it and keep the past."""
     before = read_json(folder.provenance) if folder.provenance.exists() else {}
@@ -52,6 +53,7 @@ def start(
             "cache_key": cache_key,
             "signal": asdict(signal),
             "corpus": dict(corpus),
+            "patients": {split: list(names) for split, names in patients.items()},
             "sessions": sessions,
             "started": sessions[0]["started"],
             "finished": None,

@@ -51,7 +51,9 @@ class Run:
             config.model, config.frontend, spec, window_s=config.data.window_s
         )
         detector.load_state_dict(_best_weights(self.folder))
-        on_gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
+        if accelerator == "gpu" and not torch.cuda.is_available():
+            raise RunError("accelerator=gpu, but there is no CUDA device here; set accelerator=cpu")
+        on_gpu = accelerator != "cpu" and torch.cuda.is_available()
         return detector.to("cuda" if on_gpu else "cpu").eval()
 
 

@@ -32,6 +32,11 @@ def test_impedance_check_is_an_event_but_no_seizure(tmp_path: Path) -> None:
     assert not is_seizure(event.label)
 
 
+def test_empty_last_cell_is_a_cell(tmp_path: Path) -> None:
+    text = "onset\tduration\teventType\tnote\n30.00\t19.00\tsz\t\n"
+    assert read(tmp_path, text) == (Event(30, 49, "sz"),)
+
+
 def test_background_yields_no_event(tmp_path: Path) -> None:
     assert read(tmp_path, f"{HEAD}0.00\t360.00\tbckg\t{REST}\n") == ()
 

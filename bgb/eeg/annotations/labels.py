@@ -77,9 +77,12 @@ def read_text(path: str) -> str:
 
 
 def numbered(path: str, text: str) -> tuple[Line, ...]:
-    """Split a text into its lines, counted from 1, without surrounding blanks."""
+    """Split a text into its lines, counted from 1, without surrounding blanks.
+
+    Tabs stay: an empty last cell of an events.tsv is a value.
+    """
     return tuple(
-        Line(path, number, line.strip()) for number, line in enumerate(text.splitlines(), 1)
+        Line(path, number, line.strip(" \r\n")) for number, line in enumerate(text.splitlines(), 1)
     )
 
 
