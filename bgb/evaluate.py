@@ -120,7 +120,12 @@ def _refuse_seen_patients(run: "Run", data: DataConfig, cache: "Cache") -> None:
     same_tree = data.root == own.root or data.corpus.name in ("tusz", "chbmit", "siena")
     if data.corpus.name != own.corpus.name or not same_tree:
         return
-    patients = run.provenance["patients"]
+    patients = run.provenance.get("patients")
+    if patients is None:
+        raise RunError(
+            f"{run.folder.provenance} does not say which patients the run was trained on; "
+            "train it again before scoring it on this corpus"
+        )
     seen = set(patients["train"]) | set(patients["dev"])
     shared = sorted(seen & {recording.patient for recording in cache.split("eval")})
     if shared:

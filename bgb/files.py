@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from bgb.errors import RunError
+
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in place for good."""
@@ -44,7 +46,13 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:  # Any: what JSON 
 
 def read_json(path: Path) -> dict[str, Any]:  # Any: what JSON can hold
     """Read a JSON object."""
-    value: dict[str, Any] = json.loads(path.read_text())
+    try:
+        value: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise RunError(
+            f"{path} is not JSON ({error}): put a sound copy there, or remove it and repeat the "
+            "command that wrote it"
+        ) from error
     return value
 
 

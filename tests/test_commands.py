@@ -16,6 +16,7 @@ from bgb.training.loggers import read_metrics
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("commands")]
 SMALL_CORPUS = (
+    "data.root=data/synthetic-smoke",
     *("data.corpus.hours=0.5", "data.corpus.train_patients=3"),
     *("data.corpus.dev_patients=2", "data.corpus.eval_patients=2"),
 )
@@ -69,7 +70,7 @@ def test_run_folder_holds_what_the_readme_says(place: Workplace) -> None:
 def test_scores_are_of_patients_never_trained_on(place: Workplace) -> None:
     scores = json.loads((place.run / "scores.json").read_text())
     scored = set(scores["detector"]["splits"]["eval"]["patients"])
-    trained = {path.name for path in (place.folder / "data/synthetic/edf/train").iterdir()}
+    trained = {path.name for path in (place.folder / "data/synthetic-smoke/edf/train").iterdir()}
     assert scored
     assert not scored & trained
 
@@ -107,7 +108,7 @@ def test_evaluate_with_a_fixed_threshold_leaves_the_run_alone(place: Workplace) 
 
 
 def test_detect_finds_the_events_that_evaluation_found(place: Workplace) -> None:
-    edf = next((place.folder / "data/synthetic/edf/eval").rglob("*.edf"))
+    edf = next((place.folder / "data/synthetic-smoke/edf/eval").rglob("*.edf"))
     place.type("detect", f"run={place.run}", f"input={edf}")
     detected = read_events(place.folder / "detections" / f"{edf.stem}.csv_bi")
     assert detected == read_events(place.run / "events" / "eval" / f"{edf.stem}.csv_bi")
@@ -116,7 +117,7 @@ def test_detect_finds_the_events_that_evaluation_found(place: Workplace) -> None
 
 
 def test_public_face_detects_what_the_command_detects(place: Workplace) -> None:
-    edf = next((place.folder / "data/synthetic/edf/eval").rglob("*.edf"))
+    edf = next((place.folder / "data/synthetic-smoke/edf/eval").rglob("*.edf"))
     loaded = bgb.load_run(place.run)
     detection = bgb.detect_recording(loaded, edf)
     assert detection.events == read_events(place.run / "events" / "eval" / f"{edf.stem}.csv_bi")
@@ -126,7 +127,7 @@ def test_public_face_detects_what_the_command_detects(place: Workplace) -> None:
 
 
 def test_one_bad_file_does_not_stop_detection_in_the_others(place: Workplace) -> None:
-    edf = next((place.folder / "data/synthetic/edf/eval").rglob("*.edf"))
+    edf = next((place.folder / "data/synthetic-smoke/edf/eval").rglob("*.edf"))
     mixed = place.folder / "mixed"
     mixed.mkdir()
     (mixed / "a_broken.edf").write_bytes(edf.read_bytes()[:300])
@@ -162,6 +163,29 @@ def test_unfinished_run_is_not_scored_as_if_it_were_done(place: Workplace) -> No
     finally:
         path.write_text(finished)
     assert "has not finished training: repeat its command" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("scores.json", "is not JSON"), ("checkpoints/best.ckpt", "cannot be read")],
+)
+def test_torn_file_of_a_run_is_named(place: Workplace, name: str, message: str) -> None:
+    path = place.run / name
+    sound = path.read_bytes()
+    path.write_bytes(sound[:100])
+    try:
+        done = place.type("evaluate", f"run={place.run}", expect=2)
+    finally:
+        path.write_bytes(sound)
+    assert f"{path} {message}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_results_that_is_a_file_is_named(place: Workplace) -> None:
+    (place.folder / "afile").touch()
+    done = place.type(*SMOKE, "results=afile", expect=2)
+    assert "afile" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_detect_without_edf_says_so(place: Workplace) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import hydra
+import yaml
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -85,14 +86,14 @@ def to_frozen(composed: DictConfig, schema: type[_ConfigT]) -> _ConfigT:
 def load_config(path: Path) -> TrainConfig:
     """Read the config.yaml of a run folder back into frozen dataclasses."""
     register()
-    loaded = OmegaConf.load(path)
     base = _thawed(TrainConfig)
     try:
+        loaded = OmegaConf.load(path)
         for package, options in CHOICES.items():
             option_class = options[OmegaConf.select(loaded, f"{package}.name")]
             OmegaConf.update(base, package, _thawed(option_class), force_add=True)
         merged = OmegaConf.merge(base, loaded)
-    except (KeyError, OmegaConfBaseException) as error:
+    except (KeyError, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(
             f"{path} does not fit this version of bgb ({error}); "
             "use the version that provenance.json names"
@@ -148,3 +149,14 @@ def _plain_errors() -> Iterator[None]:
         _log.debug("traceback of the error", exc_info=error)
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.stderr.write(
+            f"{error.filename}: {error.strerror}; see the folders results=, data.root= and "
+            "data.cache_root=\n"
+        )
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; repeat the command to continue\n")
+        sys.exit(130)

@@ -51,6 +51,11 @@ class EegNetConfig:
         """The receptive field: one segment."""
         return float(self.segment_s)
 
+    @property
+    def window_multiple_s(self) -> int:
+        """What a window must be a multiple of."""
+        return self.segment_s
+
 
 @dataclass(frozen=True)
 class EventNetUnetConfig:
@@ -78,6 +83,11 @@ class EventNetUnetConfig:
     def shortest_window_s(self) -> float:
         """The receptive field: the widest kernel, nine steps of 256 samples."""
         return 9 * 256 / self.rate_hz
+
+    @property
+    def window_multiple_s(self) -> int:
+        """What a window must be a multiple of: any second will do."""
+        return 1
 
 
 MODELS = {"eegnet": EegNetConfig, "eventnet_unet": EventNetUnetConfig}

@@ -27,7 +27,7 @@ class TrainConfig:
     logger: LoggerConfig = option(LoggerConfig, "where metrics go")
     postprocess: PostprocessConfig = option(PostprocessConfig, "from probabilities to events")
     evaluation: EvaluationConfig = option(EvaluationConfig, "how recordings are scored")
-    seed: int = option(0, "seed of weights, sampling and augmentation")
+    seed: int = option(0, "seed of weights and of the order of windows")
     results: str = option("runs", "folder that holds run folders and caches")
     run: str | None = option(None, "name of the run; null = corpus-model-hash of the configuration")
     disable_progress: bool = option(False, "plain lines instead of progress bars")
@@ -45,6 +45,13 @@ class TrainConfig:
             self.data.window_s >= shortest_s,
             f"data.window_s={self.data.window_s} is shorter than the detector's receptive field "
             f"({shortest_s:g} s at {self.model.rate_hz} Hz); raise data.window_s",
+        )
+        multiple_s = self.model.window_multiple_s
+        require(
+            self.data.window_s % multiple_s == 0,
+            f"data.window_s={self.data.window_s} is not a multiple of the {multiple_s} s that one "
+            f"logit of {self.model.name} judges; choose "
+            f"{multiple_s * max(1, round(self.data.window_s / multiple_s))}",
         )
         require(
             self.run is None or (self.run not in ("", ".", "..") and "/" not in self.run),

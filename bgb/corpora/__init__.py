@@ -22,7 +22,7 @@ from bgb.config.data import (
     SyntheticCorpus,
     TuszCorpus,
 )
-from bgb.corpora.base import ALL, Corpus, CorpusRecording, Finding, SplitCounts, list_tree
+from bgb.corpora.base import ALL, Corpus, CorpusRecording, Finding, SplitCounts, Tree, list_tree
 from bgb.corpora.bids import find_bids
 from bgb.corpora.chbmit import find_chbmit
 from bgb.corpora.siena import find_siena
@@ -79,20 +79,40 @@ def load_recording(recording: CorpusRecording) -> Recording:
 
 
 def _find(corpus: CorpusConfig, root: str, progress: bool) -> Finding:
+    if isinstance(corpus, SyntheticCorpus):
+        from bgb.corpora.synthetic import ensure_synthetic
+
+        ensure_synthetic(Path(root).expanduser(), corpus, progress=progress)
+    tree = list_tree(root)
+    finding = _find_in(tree, corpus)
+    return replace(finding, remarks=(*finding.remarks, *_not_taken(tree, finding)))
+
+
+def _not_taken(tree: Tree, finding: Finding) -> tuple[str, ...]:
+    """Say which EDF files lie under the root and are no recordings of the corpus."""
+    taken = {recording.edf for recording in finding.recordings}
+    edfs = [file for file in tree.files if file.lower().endswith(".edf")]
+    left = [file for file in edfs if tree.path(file) not in taken]
+    if not left:
+        return ()
+    return (
+        f"{len(left)} EDF files are not where or named as the corpus has them (.edf in lower case) "
+        f"and are left out: {', '.join(left[:5])}{', ...' if len(left) > 5 else ''}",
+    )
+
+
+def _find_in(tree: Tree, corpus: CorpusConfig) -> Finding:
     match corpus:
         case SyntheticCorpus():
-            from bgb.corpora.synthetic import ensure_synthetic
-
-            ensure_synthetic(Path(root), corpus, progress=progress)
-            return find_tusz(list_tree(root), TuszCorpus(), name="synthetic")
+            return find_tusz(tree, TuszCorpus(), name="synthetic")
         case TuszCorpus():
-            return find_tusz(list_tree(root), corpus)
+            return find_tusz(tree, corpus)
         case ChbmitCorpus():
-            return find_chbmit(list_tree(root))
+            return find_chbmit(tree)
         case SienaCorpus():
-            return find_siena(list_tree(root))
+            return find_siena(tree)
         case BidsCorpus():
-            return find_bids(list_tree(root))
+            return find_bids(tree)
         case _:
             assert_never(corpus)
 

@@ -4,11 +4,12 @@ The bytes are the same. `auto` takes memory where the split fits, and says so.
 """
 
 import logging
+import zlib
 from collections.abc import Sequence
 
 from bgb.data.cache import CachedRecording
 from bgb.data.tiles import TiledRecording, Tiles
-from bgb.errors import ConfigError
+from bgb.errors import CacheError, ConfigError
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,9 +30,15 @@ def make_resident(
 
 
 def _in_memory(recording: CachedRecording) -> TiledRecording:
+    tiles_SCR = recording.tiles(0, recording.num_seconds)
+    if zlib.crc32(tiles_SCR.data) != recording.meta["signal_crc32"]:
+        raise CacheError(
+            f"{recording.path} is damaged: its signal differs from its checksum; remove the file, "
+            "then `python -m bgb.cache action=build data=...`"
+        )
     return TiledRecording(
         recording_id=recording.recording_id,
-        tiles_SCR=recording.tiles(0, recording.num_seconds),
+        tiles_SCR=tiles_SCR,
         spec=recording.spec,
         present_C=recording.present_C,
         duration_s=recording.duration_s,

@@ -7,6 +7,7 @@ has no atomic write and forgets the best score when a folder moves.
 
 import logging
 import math
+import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +21,27 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
+from bgb.errors import RunError
 from bgb.files import write_atomically
 
 _log = logging.getLogger(__name__)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:  # Any: a Lightning checkpoint
+    """Load a checkpoint onto the CPU (lesson 69).
+
+    Raises
+    ------
+    RunError : the file is torn, or no checkpoint.
+    """
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise RunError(
+            f"{path} cannot be read ({str(error).splitlines()[0]}): put a sound copy there, or "
+            "remove the run folder and repeat the command"
+        ) from error
+    return checkpoint
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -5,6 +5,7 @@ Each `build_` function is one step that a notebook may take by itself; `fit` tak
 
 import contextlib
 import logging
+import signal
 import sys
 import time
 import warnings
@@ -16,6 +17,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, RichProgressBar
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from bgb.config.compose import dump_config
 from bgb.config.data import SPLITS
@@ -29,7 +31,7 @@ from bgb.evaluation.stitching import check_window
 from bgb.evaluation.validation import validate
 from bgb.training import provenance
 from bgb.training.callbacks import Metrics, Validation
-from bgb.training.checkpoint import AtomicCheckpointIO, Checkpoints
+from bgb.training.checkpoint import AtomicCheckpointIO, Checkpoints, load_checkpoint
 from bgb.training.loggers import build_loggers, close_loggers
 from bgb.training.module import Schedule, SeizureModule
 from bgb.training.run_folder import RunFolder
@@ -157,12 +159,18 @@ def _train(config: TrainConfig, folder: RunFolder, data: EegDataModule, detector
     num_parameters = sum(parameter.numel() for parameter in detector.parameters())
     _log.info("run %s: %s, %d parameters", folder.path, config.model.name, num_parameters)
     with _recorded(config, folder, data, trainer):
-        trainer.fit(
-            build_module(config, detector),
-            train_dataloaders=loader,
-            ckpt_path=folder.last if checkpoint else None,
-            weights_only=True,
-        )
+        try:
+            trainer.fit(
+                build_module(config, detector),
+                train_dataloaders=loader,
+                ckpt_path=folder.last if checkpoint else None,
+                weights_only=True,
+            )
+        except SIGTERMException as stop:  # Lightning would end with 0, as if all were done
+            _log.warning(
+                "stopped by SIGTERM at step %d; repeat the command to continue", trainer.global_step
+            )
+            raise SystemExit(128 + signal.SIGTERM) from stop
 
 
 @contextlib.contextmanager
@@ -217,7 +225,7 @@ def _resume_point(folder: RunFolder) -> dict[str, Any]:  # Any: a Lightning chec
     """Return the last checkpoint, on the CPU (lesson 69), or nothing where there is none."""
     if not folder.last.exists():
         return {}
-    checkpoint: dict[str, Any] = torch.load(folder.last, weights_only=True, map_location="cpu")
+    checkpoint = load_checkpoint(folder.last)
     _log.info(
         "run %s goes on at epoch %d, step %d",
         folder.path, checkpoint["epoch"], checkpoint["global_step"],

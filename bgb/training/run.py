@@ -12,6 +12,7 @@ from bgb.detectors import Detector, build_detector
 from bgb.eeg.signal import SignalSpec
 from bgb.errors import RunError
 from bgb.files import read_json
+from bgb.training.checkpoint import load_checkpoint
 from bgb.training.run_folder import RunFolder
 
 
@@ -77,7 +78,7 @@ def load_run(folder: str | Path) -> Run:
 
 def _best_weights(folder: RunFolder) -> dict[str, torch.Tensor]:
     """Return the weights of the detector (averaged ones where the run averages)."""
-    checkpoint = torch.load(folder.best, weights_only=True, map_location="cpu")
+    checkpoint = load_checkpoint(folder.best)
     prefix = "detector."
     return {
         name.removeprefix(prefix): value

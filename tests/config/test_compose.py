@@ -77,6 +77,11 @@ def test_bad_override_is_refused_with_its_name(override: str, message: str) -> N
     assert message in str(caught.value)
 
 
+def test_window_that_segments_do_not_fill_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"window_s=10 is not a multiple of the 4 s.*choose 8"):
+        compose("train", ["model=eegnet", "data.window_s=10"])
+
+
 def test_wrong_type_names_the_key() -> None:
     with pytest.raises(HydraException, match=r"data\.window_s"):
         compose("train", ["data.window_s=long"])

@@ -229,3 +229,18 @@ def test_real_flat_folders_load(real_data: Path) -> None:
     recordings = [load_recording(one) for one in corpus.recordings]
     assert sum(len(recording.events) for recording in recordings) == 30
     assert all(360 <= recording.duration_s <= 390 for recording in recordings)
+
+
+def test_edf_that_no_finder_takes_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for split in ("train", "dev", "eval"):
+        folder = tmp_path / split
+        folder.mkdir()
+        (folder / f"{split}_s001_t000.edf").touch()
+        (folder / f"{split}_s001_t000.csv_bi").touch()
+    (tmp_path / "train" / "shouted_s001_t000.EDF").touch()
+    config = DataConfig(corpus=TuszCorpus(), root=str(tmp_path), cache_root="cache")
+    assert len(find_corpus(config).recordings) == 3
+    assert "1 EDF files are not where or named" in caplog.text
+    assert "shouted_s001_t000.EDF" in caplog.text

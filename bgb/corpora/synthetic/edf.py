@@ -1,7 +1,7 @@
 """Write one recording as TUSZ does: EDF+C, int16, one-second records, anonymous header.
 
 edfio writes it: it takes digital samples as they are, puts no date of its own into the file, so
-that the bytes are reproducible, and is the fastest writer measured.
+that the bytes are reproducible.
 """
 
 # Shapes: C channels, T samples
