@@ -1,7 +1,6 @@
 """Materialise one recording: read, tile, write its file. Runs in worker processes; no torch."""
 
 import os
-import time
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,11 +25,10 @@ CLAIMS = ".claims"  # folder of the lock files, below that of the cache
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one recording, and the seconds it took."""
+    """What became of one recording."""
 
     recording_id: str
     kind: Literal["built", "present", "busy"]
-    seconds: float = 0.0
     remarks: tuple[str, ...] = ()
 
 
@@ -47,7 +45,6 @@ def materialise(
     `replace` is the status of a file to be built again: one that another process has replaced
     meanwhile is left alone.
     """
-    started = time.monotonic()
     path = folder / recording.split / f"{recording.recording_id}.npz"
     with hold(claim_path(folder, recording), wait=wait) as mine:
         if not mine:
@@ -64,7 +61,7 @@ def materialise(
             recording_id=recording.recording_id,
         )
         write_npz(path, _members(tiled, _meta(tiled, recording, config, key=folder.name)))
-    return Outcome(recording.recording_id, "built", time.monotonic() - started, tiled.remarks)
+    return Outcome(recording.recording_id, "built", tiled.remarks)
 
 
 def claim_path(folder: Path, recording: CorpusRecording) -> Path:

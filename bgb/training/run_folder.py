@@ -63,10 +63,6 @@ class RunFolder:
         return self.path / "metrics.csv"
 
     @property
-    def events(self) -> Path:
-        return self.path / "events"
-
-    @property
     def scores(self) -> Path:
         return self.path / "scores.json"
 
