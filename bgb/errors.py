@@ -32,3 +32,7 @@ class CacheError(BgbError):
 
 class RunError(BgbError):
     """A run folder that is missing, locked or does not fit the command."""
+
+
+class InfraError(BgbError):
+    """Rented machines: credentials, image, volume, secret, price or a job that cannot be sent."""

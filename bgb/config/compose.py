@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bgb.config import keys
 from bgb.config.help import show_help
+from bgb.config.infra import InfraConfig
 from bgb.config.schema import CHOICES, COMMANDS, GROUPS, TrainConfig
 from bgb.errors import BgbError, ConfigError
 
@@ -119,6 +120,8 @@ def register() -> None:
     for package, options in CHOICES.items():
         for name, schema in options.items():
             store.store(name, _thawed(schema), group=f"schema/{package.rpartition('.')[2]}")
+    keys_of_infra = {field.name: f"${{infra.{field.name}}}" for field in fields(InfraConfig)}
+    store.store("launcher", keys_of_infra, group="schema")
 
 
 def _env_is_set(name: str) -> bool:

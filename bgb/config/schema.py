@@ -7,9 +7,10 @@ YAML files hold values, these classes hold names, types, units and checks (DESIG
 from dataclasses import dataclass
 from typing import Any
 
-from bgb.config.check import not_negative, one_of, require
+from bgb.config.check import not_negative, one_of, positive, require
 from bgb.config.data import CORPORA, DataConfig
 from bgb.config.evaluation import EvaluationConfig, PostprocessConfig
+from bgb.config.infra import InfraConfig
 from bgb.config.model import MODELS, FrontendConfig
 from bgb.config.option import option, required
 from bgb.config.training import ACCELERATORS, LoggerConfig, OptimizerConfig, TrainerConfig
@@ -32,6 +33,7 @@ class TrainConfig:
     run: str | None = option(None, "name of the run; null = corpus-model-hash of the configuration")
     disable_progress: bool = option(False, "plain lines instead of progress bars")
     force_manifest_rebuild: bool = option(False, "make manifest.json anew before use")
+    infra: Any = option(None, "rented machines: +infra=modal_a100; null = here")  # InfraConfig
 
     def __post_init__(self) -> None:
         not_negative(seed=self.seed)
@@ -94,6 +96,7 @@ class CacheConfig:
     results: str = option("runs", "folder that holds caches")
     disable_progress: bool = option(False, "plain lines instead of progress bars")
     force_manifest_rebuild: bool = option(False, "make manifest.json anew before use")
+    infra: Any = option(None, "build on rented machines: +infra=modal_cpu; null = here")
 
     def __post_init__(self) -> None:
         one_of("action", self.action, ("build", "verify", "list", "inspect"))
@@ -118,13 +121,45 @@ class DetectConfig:
         one_of("accelerator", self.accelerator, ACCELERATORS)
 
 
+@dataclass(frozen=True)
+class PlanConfig(TrainConfig):
+    """`python -m bgb.plan` with the overrides of a training: jobs, hours and dollars beforehand."""
+
+    probe: bool = option(False, "measure the throughput now, on the machine that would train")
+    probe_s: float = option(60.0, "longest measurement of one job", unit="s")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(probe_s=self.probe_s)
+
+
+@dataclass(frozen=True)
+class StorageConfig:
+    """`python -m bgb.storage`: what is stored where, what it costs, how fast it is."""
+
+    places: list[str] = option([], "folders and fsspec URLs to look at; empty = data and results")
+    data: DataConfig = option(DataConfig, "corpus whose files and caches are looked for")
+    results: str = option("runs", "folder that holds run folders and caches")
+    probe: bool = option(False, "measure latency a file and throughput of every place")
+    probe_files: int = option(20, "files read to measure one place")
+    disable_progress: bool = option(False, "plain lines instead of progress bars")
+    infra: Any = option(None, "look at a Volume and bucket, too: +infra=modal_a100")  # InfraConfig
+
+    def __post_init__(self) -> None:
+        positive(probe_files=self.probe_files)
+
+
 COMMANDS = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "cache": CacheConfig,
     "detect": DetectConfig,
+    "plan": PlanConfig,
+    "storage": StorageConfig,
 }
-CommandConfig = TrainConfig | EvaluateConfig | CacheConfig | DetectConfig
+CommandConfig = (
+    TrainConfig | EvaluateConfig | CacheConfig | DetectConfig | PlanConfig | StorageConfig
+)
 
 # Group options that choose a class: package of the group -> option -> class.
 CHOICES: dict[str, dict[str, type]] = {"data.corpus": dict(CORPORA), "model": dict(MODELS)}
@@ -134,4 +169,5 @@ GROUPS: dict[str, type] = {
     "postprocess": PostprocessConfig,
     "trainer": TrainerConfig,
     "logger": LoggerConfig,
+    "infra": InfraConfig,
 }
