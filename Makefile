@@ -1,6 +1,6 @@
 # `make help` lists the targets. Everything runs in .venv, made from requirements.lock when missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock wheel clean
+.PHONY: help setup demo fakemodal test check format lock wheel clean
 
 PYTHON ?= $(firstword $(foreach v,python3.11 python3.12 python3.13 python3,$(shell command -v $(v) 2>/dev/null)))
 VENV := .venv
@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv with the locked dependencies
 
@@ -20,6 +20,9 @@ $(STAMP): pyproject.toml requirements.lock
 
 demo: setup ## synthetic corpus -> cache -> detector -> scores on patients it never saw
 	$(BIN)/python -m bgb.train
+
+fakemodal: setup ## a Modal on this machine: prints what to export, then shows what a sweep does
+	$(BIN)/python -m tests.fakemodal
 
 test: setup ## run every test
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup

@@ -7,7 +7,7 @@ is chosen on dev of the corpus that is scored, and frozen, unless `postprocess.t
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bgb.config.compose import command
 from bgb.config.data import DataConfig
@@ -20,9 +20,14 @@ if TYPE_CHECKING:
     from bgb.training.run import Run
 
 
-@command(EvaluateConfig, name="evaluate")
+def prepare(session: Any, configs: list[Any], *, progress: bool) -> None:  # Any: see Prepare
+    """Nothing: the run folder and its caches lie on the volume already."""
+
+
+@command(EvaluateConfig, name="evaluate", prepare=prepare)
 def main(config: EvaluateConfig) -> None:
     """Score, write events and scores.json, print the table."""
+    from bgb import job
     from bgb.data.module import EegDataModule
     from bgb.training import load_run
 
@@ -33,6 +38,7 @@ def main(config: EvaluateConfig) -> None:
             "out=<folder> to score its best checkpoint so far"
         )
     out = Path(config.out) if config.out else run.folder.path
+    job.current().add_output(out)
     progress = not config.disable_progress
     postprocess = config.postprocess or run.config.postprocess
     options = replace(

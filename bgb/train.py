@@ -8,22 +8,39 @@ fit             bgb/training    detector (bgb/detectors) and Lightning trainer
 evaluate        bgb/evaluation  threshold chosen on dev, frozen, applied to eval
 """
 
+from typing import Any
+
 from bgb.config.compose import command
 from bgb.config.schema import TrainConfig
 
 
-@command(TrainConfig, name="train")
-def main(config: TrainConfig) -> None:
-    """Train and score unless that is done already; print the table and where the run lies."""
+def prepare(session: Any, configs: list[Any], *, progress: bool) -> None:  # Any: see Prepare
+    """Build the caches of a sweep on CPU containers before the first GPU is paid."""
+    from bgb.infra.cache_build import prepare_caches
+
+    prepare_caches(session, configs, progress=progress)
+
+
+@command(TrainConfig, name="train", prepare=prepare)
+def main(config: TrainConfig) -> float:
+    """Train and score unless that is done already; print the table and where the run lies.
+
+    Returns the best value of `trainer.monitor`, which a sweeper may optimise.
+    """
     # Imported here, after the configuration is known to be good: torch alone takes seconds.
+    from bgb import job
     from bgb.evaluate import evaluate_run, print_scores
     from bgb.training import load_run, open_run
+    from bgb.training.checkpoint import best_score
     from bgb.training.fit import build_data, fit
+    from bgb.training.provenance import Spending
 
     with open_run(config) as folder:
+        job.current().add_output(folder.path)
         if not (folder.is_finished() and folder.scores.exists()):
+            spending = Spending(folder)
             data = build_data(config)
-            fit(config, folder, data)
+            fit(config, folder, data, spending)
             run = load_run(folder.path)
             evaluate_run(
                 run,
@@ -32,7 +49,10 @@ def main(config: TrainConfig) -> None:
                 accelerator=config.trainer.accelerator,
                 progress=not config.disable_progress,
             )
+            spending.record()
+            job.current().publish()
     print_scores(folder.path)
+    return best_score(folder.last)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ imported before the configuration is known to be good (DESIGN 3, STYLE 17).
 import contextlib
 import functools
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
@@ -17,16 +16,28 @@ from typing import Any, TypeVar
 import hydra
 import yaml
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bgb.config import keys
 from bgb.config.help import show_help
 from bgb.config.infra import InfraConfig
+from bgb.config.remote import (
+    data_root,
+    env_is_set,
+    needs_multirun,
+    refuse_single_run,
+    refuse_unused_launcher,
+)
 from bgb.config.schema import CHOICES, COMMANDS, GROUPS, TrainConfig
 from bgb.errors import BgbError, ConfigError
 
 _ConfigT = TypeVar("_ConfigT")
+_ReturnT = TypeVar("_ReturnT")
+# What a launcher does before its first job: (session, composed jobs, whether to show progress).
+Prepare = Callable[..., None]
 _log = logging.getLogger(__name__)
 
 
@@ -38,15 +49,26 @@ def config_dir() -> Path:
 
 
 def command(
-    schema: type[_ConfigT], *, name: str
-) -> Callable[[Callable[[_ConfigT], None]], Callable[[], None]]:
-    """Make a Hydra program of a function: check keys, compose, convert, report errors plainly."""
+    schema: type[_ConfigT], *, name: str, prepare: Prepare | None = None
+) -> Callable[[Callable[[_ConfigT], _ReturnT]], Callable[[], None]]:
+    """Make a Hydra program of a function: check keys, compose, convert, report errors plainly.
 
-    def decorate(function: Callable[[_ConfigT], None]) -> Callable[[], None]:
+    With `prepare` it is a program whose jobs `+infra=` sends to rented machines: `--multirun` is
+    added, because Hydra uses a launcher only then, and the launcher calls `prepare` before the
+    first job starts.
+    """
+
+    def decorate(function: Callable[[_ConfigT], _ReturnT]) -> Callable[[], None]:
         @functools.wraps(function)
-        def task(composed: DictConfig) -> None:
+        def task(composed: DictConfig) -> _ReturnT:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                with _told_at_once():
+                    return function(to_frozen(composed, schema))
             with _plain_errors():
-                function(to_frozen(composed, schema))
+                frozen = to_frozen(composed, schema)
+                if prepare is not None:
+                    refuse_single_run(frozen)
+                return function(frozen)
 
         @functools.wraps(function)
         def main() -> None:
@@ -54,7 +76,12 @@ def command(
             register()
             with _plain_errors():
                 keys.check_overrides(sys.argv[1:], schema)
+                if prepare is not None and needs_multirun(sys.argv[1:], config_dir()):
+                    sys.argv.append("--multirun")
+                refuse_unused_launcher(sys.argv[1:])
             hydra.main(config_path=str(config_dir()), config_name=name, version_base="1.3")(task)()
+
+        task.prepare = prepare  # type: ignore[attr-defined]
 
         return main
 
@@ -93,6 +120,8 @@ def load_config(path: Path) -> TrainConfig:
         for package, options in CHOICES.items():
             option_class = options[OmegaConf.select(loaded, f"{package}.name")]
             OmegaConf.update(base, package, _thawed(option_class), force_add=True)
+        if OmegaConf.select(loaded, "infra") is not None:
+            base.infra = _thawed(InfraConfig)
         merged = OmegaConf.merge(base, loaded)
     except (KeyError, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(
@@ -111,7 +140,8 @@ def dump_config(config: TrainConfig) -> str:
 @functools.cache
 def register() -> None:
     """Make schemas and resolvers known to Hydra, once."""
-    OmegaConf.register_new_resolver("bgb.env_is_set", _env_is_set, replace=True)
+    OmegaConf.register_new_resolver("bgb.env_is_set", env_is_set, replace=True)
+    OmegaConf.register_new_resolver("bgb.data_root", data_root, replace=True)
     store = ConfigStore.instance()
     for name, schema in COMMANDS.items():
         store.store(name, _thawed(schema), group="schema/command")
@@ -122,10 +152,6 @@ def register() -> None:
             store.store(name, _thawed(schema), group=f"schema/{package.rpartition('.')[2]}")
     keys_of_infra = {field.name: f"${{infra.{field.name}}}" for field in fields(InfraConfig)}
     store.store("launcher", keys_of_infra, group="schema")
-
-
-def _env_is_set(name: str) -> bool:
-    return bool(os.environ.get(name))
 
 
 def _thawed(schema: type) -> DictConfig:
@@ -141,6 +167,16 @@ def _thaw(node: DictConfig, schema: type) -> None:
     for field in fields(schema):
         if is_dataclass(field.type) and isinstance(field.type, type):
             _thaw(node[field.name], field.type)
+
+
+@contextlib.contextmanager
+def _told_at_once() -> Iterator[None]:
+    """Say in a sweep why a job failed when it fails: Hydra ends with it after the last one."""
+    try:
+        yield
+    except BgbError as error:
+        _log.error("this job failed, the sweep goes on: %s: %s", type(error).__name__, error)
+        raise
 
 
 @contextlib.contextmanager

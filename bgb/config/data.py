@@ -170,6 +170,7 @@ class DataConfig:
     expect_complete: bool = option(False, "refuse a corpus whose counts differ from the published")
     limit: int | None = option(None, "use only the first N recordings of each split (trials)")
     exclude: list[str] = option([], "recordings left out on purpose, by name")
+    check_source: bool = option(True, "compare cache and EDF files; false = read the cache alone")
 
     def __post_init__(self) -> None:
         positive(

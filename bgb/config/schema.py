@@ -75,6 +75,7 @@ class EvaluateConfig:
     out: str | None = option(None, "where scores go; null = the run folder")
     results: str = option("runs", "folder that holds caches")
     disable_progress: bool = option(False, "plain lines instead of progress bars")
+    infra: Any = option(None, "rented machines: +infra=modal_l4; null = here")  # InfraConfig
 
     def __post_init__(self) -> None:
         require(

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import (
     Executor,
     Future,
@@ -19,7 +19,7 @@ from concurrent.futures import (
     as_completed,
 )
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bgb.config.data import DataConfig
@@ -28,7 +28,8 @@ from bgb.data.key import cache_folder
 from bgb.data.manifest import Entry, Manifest, load_manifest, refresh_manifest, write_manifest
 from bgb.data.materialise import CLAIMS, Outcome, claim_path, materialise
 from bgb.data.progress import ByteProgress
-from bgb.data.source import file_stamp, is_same
+from bgb.data.snapshot import write_snapshot
+from bgb.data.source import FILES_AT_ONCE, file_sizes, match_source
 from bgb.errors import BgbError, CacheError
 from bgb.locks import hold, owner
 
@@ -38,12 +39,16 @@ _BYTES_A_WORKER = 32 << 20  # about 3 s of work; starting a process takes 1 s
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """What a build would do: recordings that are cached already, to build, and foreign ones."""
+    """What a build would do: recordings that are cached already, to build, and foreign ones.
+
+    `restamped` holds the entries whose files have another time stamp now, but the same contents.
+    """
 
     folder: Path
     ready: tuple[CorpusRecording, ...]
     to_build: tuple[CorpusRecording, ...]
     foreign: tuple[CorpusRecording, ...]
+    restamped: Manifest
 
 
 @dataclass(frozen=True)
@@ -63,12 +68,18 @@ def plan_build(
     folder = cache_folder(config)
     manifest: Manifest = refresh_manifest(folder) if folder.is_dir() and not force else {}
     groups: dict[str, list[CorpusRecording]] = {"ready": [], "to_build": [], "foreign": []}
-    wanted = None if splits is None else set(splits)
-    for recording in corpus.recordings:
-        if wanted is None or recording.split in wanted:
-            entry = manifest.get(f"{recording.split}/{recording.recording_id}.npz")
-            groups[_judge(entry, recording)].append(recording)
-    return BuildPlan(folder, **{name: tuple(group) for name, group in groups.items()})
+    names = None if splits is None else set(splits)
+    wanted = [one for one in corpus.recordings if names is None or one.split in names]
+    entries = [manifest.get(f"{one.split}/{one.recording_id}.npz") for one in wanted]
+    restamped = {}
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        matches = list(pool.map(_match, entries, wanted))
+    for recording, entry, match in zip(wanted, entries, matches, strict=True):
+        groups["to_build" if entry is None else "ready" if match else "foreign"].append(recording)
+        if match and match != entry:
+            restamped[match.path] = match
+    kinds = {name: tuple(group) for name, group in groups.items()}
+    return BuildPlan(folder, **kinds, restamped=restamped)
 
 
 def build_cache(
@@ -93,10 +104,10 @@ def build_cache(
     """
     started = time.monotonic()
     plan = plan_build(config, corpus, splits=splits, force=force)
-    _refuse_foreign(plan)
+    refuse_foreign(plan)
     plan.folder.mkdir(parents=True, exist_ok=True)
     outcomes, failures = _build_all(config, plan, force=force, progress=progress)
-    _update_manifest(plan.folder)
+    update_manifest(plan.folder, plan.restamped)
     seconds = time.monotonic() - started
     built = tuple(outcome.recording_id for outcome in outcomes if outcome.kind == "built")
     _LOG.info(
@@ -104,25 +115,28 @@ def build_cache(
         *(plan.folder, len(built), len(plan.ready), len(failures), seconds),
     )
     if failures:
-        raise CacheError(_failure_text(failures, len(built)))
+        raise CacheError(failure_text(failures, len(built)))
+    write_snapshot(config, corpus)
     present = {recording.recording_id for recording in (*plan.ready, *plan.to_build)} - set(built)
     return BuildReport(plan.folder, built, tuple(sorted(present)), seconds)
 
 
-def _judge(entry: Entry | None, recording: CorpusRecording) -> str:
-    """Say whether an entry was made of the very files of this recording."""
+def _match(entry: Entry | None, recording: CorpusRecording) -> Entry | None:
+    """Return the entry, with today's stamps, if it was made of the very files of the recording."""
     if entry is None:
-        return "to_build"
-    same = is_same(entry.edf, recording.edf) and (entry.labels is None) == (
-        recording.labels is None
-    )
-    if same and entry.labels is not None and recording.labels is not None:
-        same = is_same(entry.labels, recording.labels)
-    return "ready" if same else "foreign"
+        return None
+    edf, labels = match_source(entry.edf, recording.edf), None
+    if entry.labels is not None and recording.labels is not None:
+        labels = match_source(entry.labels, recording.labels)
+    unlabelled = entry.labels is None and recording.labels is None
+    if edf is None or (labels is None and not unlabelled):
+        return None
+    return replace(entry, edf=edf, labels=labels)
 
 
-def _refuse_foreign(plan: BuildPlan) -> None:
-    """Two trees may hold the same names; neither may overwrite or be taken for the other."""
+def refuse_foreign(plan: BuildPlan) -> None:
+    """Raise `CacheError` where another tree holds the same names: neither may overwrite the other,
+    nor be taken for it."""
     if plan.foreign:
         names = ", ".join(recording.recording_id for recording in plan.foreign[:5])
         names += ", ..." if len(plan.foreign) > 5 else ""
@@ -140,15 +154,18 @@ def _build_all(
     """Return the outcomes, and the reason of each failure by recording."""
     if not plan.to_build:
         return [], {}
-    sizes = {recording: file_stamp(recording.edf)[0] for recording in plan.to_build}
+    urls = [recording.edf for recording in plan.to_build]
+    sizes = dict(zip(plan.to_build, file_sizes(urls), strict=True))
     queue = sorted(plan.to_build, key=lambda recording: -sizes[recording])
+    workers = config.workers or worthwhile_workers(sum(sizes.values()))
     old = _statuses(plan) if force else {}
     outcomes, failures = [], {}
     with ByteProgress("cache", sum(sizes.values()), len(queue), bar=progress) as bar:
         for wait in (False, True):  # first what nobody builds, then wait for what others build
             busy = []
-            for recording, future in _run(config, plan.folder, queue, old, wait=wait):
-                outcome, reason = _result(recording, future)
+            for recording, outcome, reason in materialise_all(
+                config, plan.folder, queue, workers=workers, old=old, wait=wait
+            ):
                 if outcome is None:
                     failures[recording.recording_id] = reason
                 elif outcome.kind == "busy":
@@ -164,26 +181,25 @@ def _build_all(
     return outcomes, failures
 
 
-def _statuses(plan: BuildPlan) -> dict[CorpusRecording, os.stat_result]:
-    paths = {
-        recording: plan.folder / recording.split / f"{recording.recording_id}.npz"
-        for recording in plan.to_build
-    }
-    return {recording: path.stat() for recording, path in paths.items() if path.exists()}
-
-
-def _run(
+def materialise_all(
     config: DataConfig,
     folder: Path,
-    queue: list[CorpusRecording],
-    old: dict[CorpusRecording, os.stat_result],
+    queue: Sequence[CorpusRecording],
     *,
-    wait: bool,
-) -> Iterable[tuple[CorpusRecording, "Future[Outcome]"]]:
-    """Yield recordings with their finished futures, in the order in which they end."""
+    workers: int,
+    old: Mapping[CorpusRecording, os.stat_result] | None = None,
+    wait: bool = False,
+) -> Iterator[tuple[CorpusRecording, Outcome | None, str]]:
+    """Build recordings in `workers` processes; yield them as they end.
+
+    Yields
+    ------
+    recording, outcome, reason : a failed recording has no outcome, but the reason why.
+    """
     if not queue:
         return
-    executor = _executor(min(config.workers or _worthwhile_workers(queue), len(queue)))
+    old = old or {}
+    executor = _executor(min(workers, len(queue)))
     try:
         futures = {
             executor.submit(
@@ -192,14 +208,21 @@ def _run(
             for recording in queue
         }
         for future in as_completed(futures):
-            yield futures[future], future
+            yield futures[future], *_result(futures[future], future)
     finally:
         executor.shutdown(cancel_futures=True)
 
 
-def _worthwhile_workers(queue: list[CorpusRecording]) -> int:
+def _statuses(plan: BuildPlan) -> dict[CorpusRecording, os.stat_result]:
+    paths = {
+        recording: plan.folder / recording.split / f"{recording.recording_id}.npz"
+        for recording in plan.to_build
+    }
+    return {recording: path.stat() for recording, path in paths.items() if path.exists()}
+
+
+def worthwhile_workers(num_bytes: int) -> int:
     """Return one a core, unless a process would spend longer on its imports than on its share."""
-    num_bytes = sum(file_stamp(recording.edf)[0] for recording in queue)
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
@@ -246,14 +269,26 @@ def _result(recording: CorpusRecording, future: "Future[Outcome]") -> tuple[Outc
     return None, str(error)
 
 
-def _update_manifest(folder: Path) -> None:
-    if load_manifest(folder) == refresh_manifest(folder):
+def update_manifest(folder: Path, restamped: Manifest) -> None:
+    """Make manifest.json agree with the files of the cache, and those with their sources."""
+
+    def current() -> Manifest:
+        manifest = dict(refresh_manifest(folder))
+        same = {
+            path: entry
+            for path, entry in restamped.items()
+            if path in manifest and manifest[path].stamp == entry.stamp  # not built again since
+        }
+        return manifest | same
+
+    if load_manifest(folder) == current():
         return
     with hold(folder / CLAIMS / "manifest.lock", wait=True):
-        write_manifest(folder, refresh_manifest(folder))
+        write_manifest(folder, current())
 
 
-def _failure_text(failures: dict[str, str], num_built: int) -> str:
+def failure_text(failures: Mapping[str, str], num_built: int) -> str:
+    """List the recordings that could not be cached, and what to do about them."""
     rows = "\n".join(f"  {name}: {reason}" for name, reason in sorted(failures.items()))
     names = ",".join(sorted(failures))
     return (

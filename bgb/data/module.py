@@ -18,6 +18,7 @@ from bgb.data.cache import Cache, open_cache
 from bgb.data.check import check_cache, summary_text
 from bgb.data.key import cache_folder
 from bgb.data.loader import WindowLoader
+from bgb.data.snapshot import Recordings, read_snapshot
 from bgb.eeg.signal import SignalSpec
 
 _LOG = logging.getLogger(__name__)
@@ -69,23 +70,27 @@ class EegDataModule(LightningDataModule):
         return self.cache.spec
 
     def prepare_data(self) -> None:
-        """Build what this run needs and the cache lacks."""
+        """Build what this run needs and the cache lacks; without its sources, `setup` says so."""
+        if not self._config.check_source:
+            return
         build_cache(self._config, self.corpus, splits=self._splits, progress=self._progress)
 
     def setup(self, stage: str | None = None) -> None:
         """Open the cache and check it; an empty or leaking split stops the run with a table."""
         if self._cache is not None:
             return
-        wanted = [
-            (recording.split, recording.recording_id)
-            for recording in self.corpus.recordings
-            if recording.split in self._splits
-        ]
+        wanted = [recording for recording in self._recordings() if recording[0] in self._splits]
         folder = cache_folder(self._config)
         cache = open_cache(folder, recordings=wanted, force_manifest=self._force_manifest)
         check_cache(cache, splits=self._splits)
         _LOG.info("cache %s\n%s", folder, summary_text(cache))
         self._cache = cache
+
+    def _recordings(self) -> Recordings:
+        """Return (split, recording id) of the corpus, or of its snapshot in the cache."""
+        if not self._config.check_source:
+            return read_snapshot(self._config)
+        return tuple((one.split, one.recording_id) for one in self.corpus.recordings)
 
     def train_dataloader(self) -> WindowLoader:
         """Return the loader of training windows; its order depends on (seed, epoch) only."""

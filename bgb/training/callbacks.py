@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, WeightAveraging
 
+from bgb import job
 from bgb.detectors import Detector
 from bgb.training.module import SeizureModule
 
@@ -83,6 +84,7 @@ class Metrics(Callback):
         self._num_steps += 1
         if trainer.global_step % self.every_steps == 0:
             _write(trainer, {"train/loss": loss, "train/lr": self._lr})
+            job.current().progress(**_position(trainer), loss=loss)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the epoch's row before the checkpoint that makes it final; say it in one line."""
@@ -91,14 +93,22 @@ class Metrics(Callback):
         _write(trainer, metrics)
         text = " ".join(f"{name}={value:.4g}" for name, value in metrics.items())
         seconds = time.monotonic() - self._started
-        epochs = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
-        _log.info("epoch %s step %d: %s (%.1f s)", epochs, trainer.global_step, text, seconds)
+        position = _position(trainer)
+        job.current().progress(**position, **metrics)
+        _log.info("epoch %s step %d: %s (%.1f s)", *position.values(), text, seconds)
 
     def state_dict(self) -> dict[str, Any]:  # Any: Lightning's signature
         return {"loss_sum": self._loss_sum, "num_steps": self._num_steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # Any: Lightning's signature
         self._loss_sum, self._num_steps = state_dict["loss_sum"], state_dict["num_steps"]
+
+
+def _position(trainer: pl.Trainer) -> dict[str, str | int]:
+    return {
+        "epoch": f"{trainer.current_epoch + 1}/{trainer.max_epochs}",
+        "step": trainer.global_step,
+    }
 
 
 def _write(trainer: pl.Trainer, metrics: dict[str, float]) -> None:

@@ -44,6 +44,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:  # Any: a Lightning checkpoin
     return checkpoint
 
 
+def best_score(path: Path) -> float:
+    """Return the best value of the monitored metric that the last checkpoint knows of."""
+    return float(load_checkpoint(path)["callbacks"][Checkpoints.__qualname__]["best_score"])
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Write a checkpoint whole or not at all."""
 
@@ -67,6 +72,7 @@ class Checkpoints(Checkpoint):
     monitor : metric that decides which is best; not a number never wins.
     mode : "max" or "min".
     minutes : time between two checkpoints within an epoch.
+    saved : called when `last` is on disk: a worker publishes it, provenance counts the time.
     clock : seconds of a monotonic clock.
     """
 
@@ -78,13 +84,14 @@ class Checkpoints(Checkpoint):
         monitor: str,
         mode: str,
         minutes: float,
+        saved: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self.last, self.best = last, best
         self.monitor, self.mode = monitor, mode
         self.interval_s = 60 * minutes
-        self.clock = clock
+        self.saved, self.clock = saved, clock
         self.best_score: float = math.nan
         self._saved_step = -1
         self._saved_at = clock()
@@ -154,6 +161,7 @@ class Checkpoints(Checkpoint):
         trainer.save_checkpoint(self.last)
         self._saved_step, self._saved_at = trainer.global_step, self.clock()
         _log.debug("checkpoint at step %d: %s", trainer.global_step, self.last)
+        self.saved()
 
 
 def _random_state() -> dict[str, list[Tensor] | Tensor]:

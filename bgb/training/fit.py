@@ -7,9 +7,8 @@ import contextlib
 import logging
 import signal
 import sys
-import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -19,6 +18,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, RichProgressBar
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from bgb import job
 from bgb.config.compose import dump_config
 from bgb.config.data import SPLITS
 from bgb.config.schema import TrainConfig
@@ -34,13 +34,20 @@ from bgb.training.callbacks import Metrics, Validation
 from bgb.training.checkpoint import AtomicCheckpointIO, Checkpoints, load_checkpoint
 from bgb.training.loggers import build_loggers, close_loggers
 from bgb.training.module import Schedule, SeizureModule
+from bgb.training.provenance import Spending
 from bgb.training.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
 
 
-def fit(config: TrainConfig, folder: RunFolder, data: EegDataModule) -> None:
+def fit(
+    config: TrainConfig, folder: RunFolder, data: EegDataModule, spending: Spending | None = None
+) -> None:
     """Train, or continue, the run of an open folder; a finished run is left alone.
+
+    Parameters
+    ----------
+    spending : counts seconds and dollars since it was made; None = from now on.
 
     Raises
     ------
@@ -59,7 +66,7 @@ def fit(config: TrainConfig, folder: RunFolder, data: EegDataModule) -> None:
     )
     check_window(detector)
     with _quiet_lightning():
-        _train(config, folder, data, detector)
+        _train(config, folder, data, detector, spending or Spending(folder))
 
 
 def build_data(config: TrainConfig) -> EegDataModule:
@@ -97,6 +104,7 @@ def build_trainer(
     *,
     num_batches: int,
     resumed_step: int = 0,
+    saved: Callable[[], None] = lambda: None,
 ) -> pl.Trainer:
     """Build the Lightning trainer; all that it writes lies in the run folder."""
     trainer = config.trainer
@@ -110,7 +118,7 @@ def build_trainer(
         gradient_clip_val=config.optimizer.gradient_clip or None,
         log_every_n_steps=min(trainer.log_every_steps, num_batches),
         logger=build_loggers(config.logger, folder, resumed_step=resumed_step),
-        callbacks=_callbacks(config, folder, validation, show_bar=show_bar),
+        callbacks=_callbacks(config, folder, validation, saved, show_bar=show_bar),
         plugins=[AtomicCheckpointIO()],
         enable_checkpointing=True,
         enable_progress_bar=show_bar,
@@ -143,7 +151,13 @@ def predict(detector: Detector, batch: WindowBatch) -> torch.Tensor:
     return logits_BK
 
 
-def _train(config: TrainConfig, folder: RunFolder, data: EegDataModule, detector: Detector) -> None:
+def _train(
+    config: TrainConfig,
+    folder: RunFolder,
+    data: EegDataModule,
+    detector: Detector,
+    spending: Spending,
+) -> None:
     loader = data.train_dataloader()
     checkpoint = _resume_point(folder)
     if checkpoint:
@@ -155,10 +169,11 @@ def _train(config: TrainConfig, folder: RunFolder, data: EegDataModule, detector
         build_validation(config, data),
         num_batches=len(loader),
         resumed_step=checkpoint.get("global_step", 0),
+        saved=partial(_saved, spending),
     )
     num_parameters = sum(parameter.numel() for parameter in detector.parameters())
     _log.info("run %s: %s, %d parameters", folder.path, config.model.name, num_parameters)
-    with _recorded(config, folder, data, trainer):
+    with _recorded(config, folder, data, trainer, spending):
         try:
             trainer.fit(
                 build_module(config, detector),
@@ -175,9 +190,13 @@ def _train(config: TrainConfig, folder: RunFolder, data: EegDataModule, detector
 
 @contextlib.contextmanager
 def _recorded(
-    config: TrainConfig, folder: RunFolder, data: EegDataModule, trainer: pl.Trainer
+    config: TrainConfig,
+    folder: RunFolder,
+    data: EegDataModule,
+    trainer: pl.Trainer,
+    spending: Spending,
 ) -> Iterator[None]:
-    """Keep provenance.json: when this session began, how long it took, whether it finished."""
+    """Keep provenance.json: when this session began, what it took, whether it finished."""
     provenance.start(
         folder,
         config,
@@ -190,18 +209,27 @@ def _recorded(
             for split in SPLITS
         },
     )
-    started = time.monotonic()
-    finished = False
     try:
         yield
-        finished = True
+        provenance.finish(folder)
     finally:
         close_loggers(trainer.loggers)
-        provenance.stop(folder, seconds=time.monotonic() - started, finished=finished)
+        _saved(spending)
+
+
+def _saved(spending: Spending) -> None:
+    """A checkpoint is on disk: count what it took, and let it survive this machine."""
+    spending.record()
+    job.current().publish()
 
 
 def _callbacks(
-    config: TrainConfig, folder: RunFolder, validation: Validation, *, show_bar: bool
+    config: TrainConfig,
+    folder: RunFolder,
+    validation: Validation,
+    saved: Callable[[], None],
+    *,
+    show_bar: bool,
 ) -> list[Callback]:
     trainer = config.trainer
     callbacks: list[Callback] = [RichProgressBar()] if show_bar else []
@@ -217,6 +245,7 @@ def _callbacks(
             monitor=trainer.monitor,
             mode=trainer.monitor_mode,
             minutes=trainer.checkpoint_minutes,
+            saved=saved,
         ),
     ]
 

@@ -3,7 +3,8 @@
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 import bgb
+from bgb import job
 from bgb.config.schema import TrainConfig
 from bgb.eeg.signal import SignalSpec
 from bgb.files import read_json, write_json
@@ -43,6 +45,9 @@ def start(
             "platform": platform.platform(),
             "device": device_name(device),
             "arguments": sys.argv[1:],
+            "attempt": job.current().attempt,
+            "usd_per_hour": job.current().usd_per_hour,
+            "machine": dict(job.current().provenance()),
         }
     )
     write_json(
@@ -58,16 +63,34 @@ def start(
             "started": sessions[0]["started"],
             "finished": None,
             "seconds": before.get("seconds", 0.0),
+            "usd": before.get("usd", 0.0),
         },
     )
 
 
-def stop(folder: RunFolder, *, seconds: float, finished: bool) -> None:
-    """Add the seconds of this session and, at the end, the time of finishing."""
-    record = read_json(folder.provenance)
-    record["seconds"] = round(record["seconds"] + seconds, 1)
-    record["finished"] = _now() if finished else None
-    write_json(folder.provenance, record)
+def finish(folder: RunFolder) -> None:
+    """Note that training ended."""
+    write_json(folder.provenance, {**read_json(folder.provenance), "finished": _now()})
+
+
+class Spending:
+    """Seconds and dollars of a run: those of earlier sessions and those since this was made.
+
+    `record` is called at every checkpoint, so that a killed session is counted up to its last one.
+    """
+
+    def __init__(self, folder: RunFolder, *, clock: Callable[[], float] = time.monotonic) -> None:
+        before = read_json(folder.provenance) if folder.provenance.exists() else {}
+        self._folder, self._clock, self._started = folder, clock, clock()
+        self._seconds, self._usd = before.get("seconds", 0.0), before.get("usd", 0.0)
+
+    def record(self) -> None:
+        """Write the sums into provenance.json."""
+        seconds = self._clock() - self._started
+        usd = self._usd + seconds / 3600 * job.current().usd_per_hour
+        record = read_json(self._folder.provenance)
+        record |= {"seconds": round(self._seconds + seconds, 1), "usd": round(usd, 4)}
+        write_json(self._folder.provenance, record)
 
 
 def git_state() -> dict[str, Any] | None:  # Any: {"commit": str, "dirty": bool}

@@ -22,8 +22,9 @@ from bgb.locks import hold, owner
 # Where and how a run is carried out, not what it computes.
 _NOT_IN_HASH = frozenset(
     {
-        *("results", "run", "logger", "disable_progress", "force_manifest_rebuild"),
+        *("results", "run", "logger", "disable_progress", "force_manifest_rebuild", "infra"),
         *("data.cache_root", "data.residency", "data.memory_gib", "data.threads", "data.workers"),
+        "data.check_source",
         *("trainer.accelerator", "trainer.threads", "trainer.checkpoint_minutes"),
         *("trainer.log_every_steps", "trainer.resume"),
     }

@@ -25,7 +25,7 @@ OPTION_FILES = sorted(
 @pytest.mark.parametrize("file", OPTION_FILES, ids=str)
 def test_every_option_file_composes(file: Path) -> None:
     group, name = file.parent.name, file.stem
-    prefix = "+" if group == "experiment" else ""
+    prefix = "+" if group in ("experiment", "infra") else ""
     extra = ["logger.wandb_mode=offline"] if name == "wandb" else []
     assert compose("train", [f"{prefix}{group}={name}", *extra])
 

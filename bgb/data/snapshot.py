@@ -1,0 +1,96 @@
+"""The snapshot: which recordings a selection of a corpus had when its cache was last built.
+
+With it a run needs the cache alone (`data.check_source=false`): neither data.root nor an EDF file is
+touched. It lies in <cache>/snapshots/<selection>-<root>.json. Of the root only a hash is kept, as
+machine paths never enter a cache; a cache that was copied to another machine still serves, as long
+as all roots that it was built from had the same recordings.
+"""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from bgb.config.data import SPLITS, DataConfig
+from bgb.corpora.base import Corpus
+from bgb.data.cache import BUILD_COMMAND
+from bgb.data.key import FORMAT_VERSION, cache_folder
+from bgb.errors import CacheError, RunError
+from bgb.files import read_json, write_json
+
+_LOG = logging.getLogger(__name__)
+SNAPSHOTS = "snapshots"  # folder below that of the cache
+
+Recordings = tuple[tuple[str, str], ...]  # (split, recording id)
+
+
+def write_snapshot(config: DataConfig, corpus: Corpus) -> None:
+    """Keep which recordings the corpus has; call it once all that were wanted are cached."""
+    splits: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for recording in corpus.recordings:
+        splits[recording.split].append(recording.recording_id)
+    path = _path(config)
+    values = {"format_version": FORMAT_VERSION, "selection": _selection(config), **splits}
+    if not path.is_file() or path.read_text() != json.dumps(values, indent=2) + "\n":
+        write_json(path, values)
+
+
+def read_snapshot(config: DataConfig) -> Recordings:
+    """Return (split, recording id) of what the last build of this selection found.
+
+    Raises
+    ------
+    CacheError : there is none, it is damaged, or two roots had different recordings.
+    """
+    own = _path(config)
+    paths = [own] if own.is_file() else sorted(own.parent.glob(f"{own.name.partition('-')[0]}-*"))
+    found = {path: _read(path) for path in paths if path.suffix == ".json"}
+    if not found:
+        raise CacheError(
+            f"data.check_source=false, but {cache_folder(config)} was never completed for "
+            f"{_selection(config)}: build it where data.root is at hand: {BUILD_COMMAND}"
+        )
+    if len(set(found.values())) > 1:
+        raise CacheError(
+            f"data.check_source=false, but data.root={config.root} was never built into "
+            f"{cache_folder(config)}, and the {len(found)} other roots that were hold different "
+            f"recordings; set data.root to one of them, or build it: {BUILD_COMMAND}"
+        )
+    recordings = next(iter(found.values()))
+    _LOG.info(
+        "data.check_source=false: %d recordings as the last build found them; data.limit=%s, "
+        "%d names in data.exclude",
+        *(len(recordings), config.limit, len(config.exclude)),
+    )
+    return recordings
+
+
+def _path(config: DataConfig) -> Path:
+    selection = _hash(json.dumps(_selection(config), sort_keys=True))
+    return cache_folder(config) / SNAPSHOTS / f"{selection}-{_hash(config.root)}.json"
+
+
+def _selection(config: DataConfig) -> dict[str, Any]:  # Any: JSON
+    """Return what chooses among the recordings of one cache; all else is in the cache's key."""
+    return {
+        "limit": config.limit,
+        "exclude": sorted(config.exclude),
+        "missing_labels": config.missing_labels,
+    }
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _read(path: Path) -> Recordings:
+    try:
+        values = read_json(path)
+        if values["format_version"] != FORMAT_VERSION:
+            raise CacheError(f"{path} has another format; build the cache anew: {BUILD_COMMAND}")
+        return tuple((split, name) for split in SPLITS for name in values[split])
+    except (RunError, KeyError, TypeError) as error:
+        raise CacheError(
+            f"{path} is damaged ({error!r}); write it anew: {BUILD_COMMAND}"
+        ) from error
