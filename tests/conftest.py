@@ -8,6 +8,19 @@ import pytest
 _DEFAULT = Path(__file__).parents[1].parent / "shared" / "data"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--live", action="store_true", help="also use the real Modal: costs cents")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the tests that cost money out, unless they are asked for."""
+    if config.getoption("--live"):
+        return
+    live = [item for item in items if item.get_closest_marker("live")]
+    config.hook.pytest_deselected(items=live)
+    items[:] = [item for item in items if item not in live]
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of the real recordings; the test skips, saying so, where it is missing."""

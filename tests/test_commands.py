@@ -37,7 +37,7 @@ class Workplace:
 
     @property
     def run(self) -> Path:
-        return next(self.folder.glob("runs/synthetic-eegnet-*"))
+        return next(self.folder.glob("runs/smoke-*"))
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

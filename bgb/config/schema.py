@@ -30,7 +30,8 @@ class TrainConfig:
     evaluation: EvaluationConfig = option(EvaluationConfig, "how recordings are scored")
     seed: int = option(0, "seed of weights and of the order of windows")
     results: str = option("runs", "folder that holds run folders and caches")
-    run: str | None = option(None, "name of the run; null = corpus-model-hash of the configuration")
+    title: str | None = option(None, "first part of the run's name; null = corpus-model")
+    run: str | None = option(None, "name of the run; null = <title>-<hash of the configuration>")
     disable_progress: bool = option(False, "plain lines instead of progress bars")
     force_manifest_rebuild: bool = option(False, "make manifest.json anew before use")
     infra: Any = option(None, "rented machines: +infra=modal_a100; null = here")  # InfraConfig
@@ -55,10 +56,11 @@ class TrainConfig:
             f"logit of {self.model.name} judges; choose "
             f"{multiple_s * max(1, round(self.data.window_s / multiple_s))}",
         )
-        require(
-            self.run is None or (self.run not in ("", ".", "..") and "/" not in self.run),
-            f"run={self.run!r} must be a plain folder name; set results= for its parent",
-        )
+        for key, name in (("run", self.run), ("title", self.title)):
+            require(
+                name is None or (name not in ("", ".", "..") and "/" not in name),
+                f"{key}={name!r} must be a plain folder name; set results= for its parent",
+            )
 
 
 @dataclass(frozen=True)

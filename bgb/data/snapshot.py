@@ -1,9 +1,9 @@
 """The snapshot: which recordings a selection of a corpus had when its cache was last built.
 
-With it a run needs the cache alone (`data.check_source=false`): neither data.root nor an EDF file is
-touched. It lies in <cache>/snapshots/<selection>-<root>.json. Of the root only a hash is kept, as
-machine paths never enter a cache; a cache that was copied to another machine still serves, as long
-as all roots that it was built from had the same recordings.
+With it a run needs the cache alone (`data.check_source=false`): neither data.root nor an EDF file
+is touched. It lies in <cache>/snapshots/<selection>-<root>.json. Of the root only a hash is kept,
+as machine paths never enter a cache; a cache that was copied to another machine still serves, as
+long as all roots that it was built from had the same recordings.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from bgb.corpora.base import Corpus
 from bgb.data.cache import BUILD_COMMAND
 from bgb.data.key import FORMAT_VERSION, cache_folder
 from bgb.errors import CacheError, RunError
-from bgb.files import read_json, write_json
+from bgb.files import read_json, write_text
 
 _LOG = logging.getLogger(__name__)
 SNAPSHOTS = "snapshots"  # folder below that of the cache
@@ -32,8 +32,9 @@ def write_snapshot(config: DataConfig, corpus: Corpus) -> None:
         splits[recording.split].append(recording.recording_id)
     path = _path(config)
     values = {"format_version": FORMAT_VERSION, "selection": _selection(config), **splits}
-    if not path.is_file() or path.read_text() != json.dumps(values, indent=2) + "\n":
-        write_json(path, values)
+    text = json.dumps(values, indent=2) + "\n"
+    if not path.is_file() or path.read_text() != text:
+        write_text(path, text)
 
 
 def read_snapshot(config: DataConfig) -> Recordings:

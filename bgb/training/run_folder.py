@@ -22,7 +22,15 @@ from bgb.locks import hold, owner
 # Where and how a run is carried out, not what it computes.
 _NOT_IN_HASH = frozenset(
     {
-        *("results", "run", "logger", "disable_progress", "force_manifest_rebuild", "infra"),
+        *(
+            "results",
+            "title",
+            "run",
+            "logger",
+            "disable_progress",
+            "force_manifest_rebuild",
+            "infra",
+        ),
         *("data.cache_root", "data.residency", "data.memory_gib", "data.threads", "data.workers"),
         "data.check_source",
         *("trainer.accelerator", "trainer.threads", "trainer.checkpoint_minutes"),
@@ -77,10 +85,11 @@ class RunFolder:
 
 
 def default_name(config: TrainConfig) -> str:
-    """Return <corpus>-<model>-<8 hex digits of what decides the result>."""
+    """Return <title, or corpus-model>-<8 hex digits of what decides the result>."""
     decisive = json.dumps(decisive_values(config), sort_keys=True)
     digest = hashlib.sha256(decisive.encode()).hexdigest()[:8]
-    return f"{config.data.corpus.name}-{config.model.name}-{digest}"
+    title = config.title or f"{config.data.corpus.name}-{config.model.name}"
+    return f"{title}-{digest}"
 
 
 def decisive_values(config: TrainConfig) -> dict[str, Any]:  # Any: values of any option

@@ -111,7 +111,7 @@ def test_damaged_list_is_refused(own_config):
     folder = build(own_config).folder
     (path,) = (folder / SNAPSHOTS).iterdir()
     path.write_text('{"format_version": 1}')
-    with pytest.raises(CacheError, match=r"damaged .*'train'.*remove it"):
+    with pytest.raises(CacheError, match=r"damaged .*'train'.*write it anew"):
         read_snapshot(alone(own_config))
     build(own_config)
     assert len(read_snapshot(alone(own_config))) == len(RECORDINGS)
@@ -120,7 +120,7 @@ def test_damaged_list_is_refused(own_config):
 def test_list_holds_no_machine_path(own_config, tmp_path):
     folder = build(own_config).folder
     (path,) = (folder / SNAPSHOTS).iterdir()
-    assert str(tmp_path) not in path.read_text()
+    assert tmp_path.name not in path.name + path.read_text()
 
 
 def test_changed_time_stamps_are_compared_by_contents_once(own_config, tmp_path, monkeypatch):

@@ -86,6 +86,7 @@ class AppRpcs:
         app = self._app(request.app_id)
         now = time.monotonic()
         app.beat_interval_s, app.last_beat = now - app.last_beat, now
+        app.beats += 1
         await stream.send_message(Empty())
 
     async def AppPublish(self, stream: Any) -> None:

@@ -48,6 +48,7 @@ class AppRecord:
     stopped_at: float = 0.0
     last_beat: float = field(default_factory=time.monotonic)
     beat_interval_s: float = 0.0
+    beats: int = 0
 
 
 @dataclass
@@ -125,6 +126,7 @@ class TaskRecord:
     waiting: int = 0  # how many of its requests for an input are open
     stopping: bool = False  # no more inputs, it ends by itself
     killed_because: str = ""
+    interrupted: bool = False
     ended: bool = False
     last_call_id: str = ""
     held: dict[str, InputRecord] = field(default_factory=dict)

@@ -26,14 +26,14 @@ class VolumeRpcs:
     async def VolumeGetOrCreate(self: Any, stream: Any) -> None:
         volume = self.stores.volumes.get_or_create(await stream.recv_message())
         reply = api_pb2.VolumeGetOrCreateResponse(
-            volume_id=volume.volume_id, version=volume.version, metadata=_metadata(volume)
+            volume_id=volume.volume_id, version=volume.version, metadata=volume.metadata()
         )
         await stream.send_message(reply)
 
     async def VolumeGetById(self: Any, stream: Any) -> None:
         volume = self.stores.volumes.get((await stream.recv_message()).volume_id)
         reply = api_pb2.VolumeGetByIdResponse(
-            volume_id=volume.volume_id, metadata=_metadata(volume)
+            volume_id=volume.volume_id, metadata=volume.metadata()
         )
         await stream.send_message(reply)
 
@@ -45,7 +45,7 @@ class VolumeRpcs:
                 label=volume.name,
                 volume_id=volume.volume_id,
                 created_at=volume.created_at,
-                metadata=_metadata(volume),
+                metadata=volume.metadata(),
             )
             for volume in self.stores.volumes.listing()
             if volume.created_at < before
@@ -123,11 +123,6 @@ class VolumeRpcs:
 
     async def VolumeCopyFiles2(self: Any, stream: Any) -> None:
         await VolumeRpcs.VolumeCopyFiles(self, stream)
-
-
-def _metadata(volume: Volume) -> api_pb2.VolumeMetadata:
-    info = api_pb2.CreationInfo(created_at=volume.created_at, created_by="loopback")
-    return api_pb2.VolumeMetadata(version=volume.version, name=volume.name, creation_info=info)
 
 
 def _resolve(volume: Volume, path: str, *, must_exist: bool = True) -> Path:

@@ -10,6 +10,7 @@ import shutil
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,10 +28,15 @@ class Volume:
 
     volume_id: str
     name: str
-    version: int
+    version: "api_pb2.VolumeFsVersion.ValueType"
     folder: Path
     created_at: float
     full: bool = False
+
+    def metadata(self) -> api_pb2.VolumeMetadata:
+        """Return what a handle of this Volume is hydrated with."""
+        info = api_pb2.CreationInfo(created_at=self.created_at, created_by="loopback")
+        return api_pb2.VolumeMetadata(version=self.version, name=self.name, creation_info=info)
 
 
 @dataclass
@@ -147,7 +153,7 @@ class VolumeStore:
         """Publish, then bring in what others committed; refused while files are open."""
         with self.lock:
             copies = self._mounted(volume_id, task_id)
-            if any(_has_open_files(copy.folder) for copy in copies):
+            if any(_has_open_files(copy) for copy in copies):
                 text = "there are open files preventing the operation"
                 raise GRPCError(Status.FAILED_PRECONDITION, text)
             for copy in copies:
@@ -172,7 +178,7 @@ class VolumeStore:
             text = f"Volume {volume.name!r}: no space left on device"
             raise GRPCError(Status.RESOURCE_EXHAUSTED, text)
 
-    def _new(self, name: str, version: int) -> Volume:
+    def _new(self, name: str, version: "api_pb2.VolumeFsVersion.ValueType") -> Volume:
         volume_id = f"vo-{uuid.uuid4().hex[:22]}"
         folder = self.path(name or f".ephemeral-{volume_id}")
         folder.mkdir(parents=True, exist_ok=True)
@@ -220,28 +226,31 @@ class VolumeStore:
         copy.before = committed
 
 
-def _has_open_files(folder: Path) -> bool:
-    """Say whether another process has a file of the folder open, or stands in it.
+def _has_open_files(copy: WorkingCopy) -> bool:
+    """Say whether a process of the container has a file of its copy open, or stands in it.
 
-    By inode: a container has other names for its mounts.
+    Files are compared by inode, since a container has other names for its mounts, and processes
+    belong to a container by their environment.
     """
-    inodes = {_inode(folder)} | {
+    inodes = {_inode(copy.folder)} | {
         _inode(Path(parent) / name)
-        for parent, folders, files in os.walk(folder)
+        for parent, folders, files in os.walk(copy.folder)
         for name in folders + files
     }
     inodes.discard(None)
-    own = str(os.getpid())
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit() or process.name == own:
-            continue
+    return any(_inode(path) in inodes for path in _opened_by(copy.task_id))
+
+
+def _opened_by(task_id: str) -> Iterator[Path]:
+    """Yield the open files and working folders of a container's processes."""
+    for process in Path("/proc").glob("[1-9]*"):
         try:
-            opened = [process / "cwd", *(process / "fd").iterdir()]
+            variables = (process / "environ").read_bytes().split(b"\0")
+            if f"MODAL_TASK_ID={task_id}".encode() in variables:
+                yield process / "cwd"
+                yield from (process / "fd").iterdir()
         except (FileNotFoundError, PermissionError, ProcessLookupError):
             continue
-        if any(_inode(path) in inodes for path in opened):
-            return True
-    return False
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

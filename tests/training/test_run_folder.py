@@ -8,7 +8,7 @@ from lock_holder import start_holder
 
 from bgb.config.compose import load_config
 from bgb.config.schema import TrainConfig
-from bgb.errors import RunError
+from bgb.errors import ConfigError, RunError
 from bgb.training.run_folder import default_name, open_run, run_folder
 
 MakeConfig = Callable[..., TrainConfig]
@@ -87,3 +87,10 @@ def test_second_live_owner_is_refused_and_the_first_is_named(make_config: MakeCo
         holder.wait()
         with open_run(config):  # a dead owner does not block
             pass
+
+
+def test_title_names_the_run_and_does_not_change_its_hash(make_config: MakeConfig) -> None:
+    plain, titled = default_name(make_config()), default_name(make_config("title=trial"))
+    assert titled == f"trial-{plain.rpartition('-')[2]}"
+    with pytest.raises(ConfigError, match="title='a/b' must be a plain folder name"):
+        make_config("title=a/b")

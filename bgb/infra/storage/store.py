@@ -3,6 +3,7 @@
 A Volume is read from outside of its containers: what it shows is the last commit.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -94,8 +95,8 @@ class FolderStore:
         """Read from the disk itself where the system can be asked to drop what it remembers."""
         try:
             with (self.root / path).open("rb") as file:
-                if start == 0 and hasattr(os, "posix_fadvise"):
-                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                if start == 0:
+                    _forget(file.fileno())
                 file.seek(start)
                 return file.read(-1 if stop is None else stop - start)
         except OSError as error:
@@ -213,6 +214,13 @@ def _walk(
             problems.append(f"{entry.path} cannot be looked at: {error.strerror}")
             continue
         yield StoredFile(prefix + entry.name, status.st_size, status.st_mtime)
+
+
+def _forget(descriptor: int) -> None:
+    """Ask the system to drop what it keeps of a file in memory, so that a probe reads the disk."""
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):  # not every mount knows it
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _of_url(path: str, info: dict[str, Any]) -> StoredFile:  # Any: what a file system tells
