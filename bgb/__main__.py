@@ -8,6 +8,8 @@ COMMANDS = {
     "evaluate": "score a trained detector: run=<folder>",
     "detect": "find seizures in EDF files: run=<folder> input=<EDF or folder>",
     "cache": "build, verify, list or inspect a cache: action=build data=...",
+    "storage": "draw what is stored where, its price and, with probe=true, its speed",
+    "plan": "jobs, hours and dollars beforehand: the overrides of a training",
     "config": "explain every key of the configuration: bgb config [key]",
 }
 

@@ -2,13 +2,14 @@
 
 build makes what is missing and prints the table that training checks, verify reads every byte
 again, list shows every cache under data.cache_root, inspect one recording. Nothing is deleted.
+With `+infra=modal_cpu` rented containers build the cache on the Volume.
 """
 
 from typing import TYPE_CHECKING
 
 from bgb.config.compose import command
 from bgb.config.schema import CacheConfig
-from bgb.errors import CacheError
+from bgb.errors import CacheError, ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,12 +22,19 @@ def main(config: CacheConfig) -> None:
     """Run the action and print its table."""
     from rich.console import Console
 
+    if config.infra is not None and config.action != "build":
+        raise ConfigError(
+            f"action={config.action} looks at this machine; for what lies on a Volume: "
+            "`python -m bgb.storage +infra=...`"
+        )
     actions = {"build": build, "verify": verify, "list": list_all, "inspect": inspect}
     Console().print(actions[config.action](config))
 
 
 def build(config: CacheConfig) -> "Table":
     """Materialise what the corpus has and the cache lacks; a second call does nothing."""
+    if config.infra is not None:
+        return build_remotely(config)
     from bgb.corpora import find_corpus
     from bgb.data.build import build_cache
     from bgb.data.check import check_cache, summary_table
@@ -36,6 +44,22 @@ def build(config: CacheConfig) -> "Table":
     build_cache(config.data, corpus, progress=progress, force=config.force)
     cache = _open(config, [(item.split, item.recording_id) for item in corpus.recordings])
     check_cache(cache)
+    return summary_table(cache)
+
+
+def build_remotely(config: CacheConfig) -> "Table":
+    """Do the same on the Volume of `infra`; interrupted, containers go on, and so does a repeat."""
+    from bgb.data.check import summary_table
+    from bgb.data.key import cache_key
+    from bgb.infra.app import Session
+    from bgb.infra.cache_build import fill_cache
+
+    session = Session(config.infra, sweep_id=f"cache-{cache_key(config.data)}")
+    progress = not config.disable_progress
+    cache = fill_cache(
+        session, config.data, progress=progress, force=config.force, check_source=True
+    )
+    session.stop()
     return summary_table(cache)
 
 

@@ -129,7 +129,8 @@ class PlanConfig(TrainConfig):
     """`python -m bgb.plan` with the overrides of a training: jobs, hours and dollars beforehand."""
 
     probe: bool = option(False, "measure the throughput now, on the machine that would train")
-    probe_s: float = option(60.0, "longest measurement of one job", unit="s")
+    probe_s: float = option(60.0, "about how long one measurement takes", unit="s")
+    probes: str = option("runs/probes", "folder on this machine that keeps measurements")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -143,6 +144,7 @@ class StorageConfig:
     places: list[str] = option([], "folders and fsspec URLs to look at; empty = data and results")
     data: DataConfig = option(DataConfig, "corpus whose files and caches are looked for")
     results: str = option("runs", "folder that holds run folders and caches")
+    here: list[str] = option([], "folders of this machine to look at when infra is set")
     probe: bool = option(False, "measure latency a file and throughput of every place")
     probe_files: int = option(20, "files read to measure one place")
     disable_progress: bool = option(False, "plain lines instead of progress bars")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import fsspec
 
+from bgb.eeg.remote import explain, remote_errors
 from bgb.errors import CorpusError
 
 ALL = "all"  # key of the published counts of a corpus without official split
@@ -129,8 +130,11 @@ def stem(file: str) -> str:
 
 
 def _list_url(url: str) -> Tree:
-    filesystem, path = fsspec.core.url_to_fs(url)
-    files = filesystem.find(path)
+    try:
+        filesystem, path = fsspec.core.url_to_fs(url)
+        files = filesystem.find(path)
+    except remote_errors() as error:
+        raise CorpusError(f"data.root: {explain(url, error)}") from error
     if not files:
         raise _no_root(url)
     return Tree(url, _visible(file[len(path) :].lstrip("/") for file in files))

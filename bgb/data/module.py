@@ -89,7 +89,13 @@ class EegDataModule(LightningDataModule):
     def _recordings(self) -> Recordings:
         """Return (split, recording id) of the corpus, or of its snapshot in the cache."""
         if not self._config.check_source:
-            return read_snapshot(self._config)
+            known = read_snapshot(self._config)
+            _LOG.info(
+                "data.check_source=false: %d recordings, as the last build found them with "
+                "data.limit=%s and %d names in data.exclude",
+                *(len(known), self._config.limit, len(self._config.exclude)),
+            )
+            return known
         return tuple((one.split, one.recording_id) for one in self.corpus.recordings)
 
     def train_dataloader(self) -> WindowLoader:

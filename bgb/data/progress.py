@@ -12,7 +12,7 @@ _LINE_EVERY_S = 15.0
 
 
 class ByteProgress:
-    """Context manager: `advance(num_bytes, name)` after each file."""
+    """Context manager: `advance(num_bytes, name)` after each file, or `reach` from time to time."""
 
     def __init__(self, title: str, total_bytes: int, num_files: int, *, bar: bool = True) -> None:
         self._title, self._total, self._num_files = title, max(1, total_bytes), num_files
@@ -30,9 +30,13 @@ class ByteProgress:
 
     def advance(self, num_bytes: int, name: str) -> None:
         """Count a finished file."""
-        self._done, self._files = self._done + num_bytes, self._files + 1
+        self.reach(self._done + num_bytes, self._files + 1, name)
+
+    def reach(self, num_bytes: int, num_files: int, name: str) -> None:
+        """Say how many bytes and files are finished by now, wherever they were."""
+        self._done, self._files = num_bytes, num_files
         if self._bar is not None:
-            self._bar.update(self._task, advance=num_bytes, file=name)
+            self._bar.update(self._task, completed=num_bytes, file=name)
         elif time.monotonic() - self._last_line > _LINE_EVERY_S:
             self._last_line = time.monotonic()
             elapsed = self._last_line - self._started

@@ -8,7 +8,6 @@ long as all roots that it was built from had the same recordings.
 
 import hashlib
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from bgb.data.key import FORMAT_VERSION, cache_folder
 from bgb.errors import CacheError, RunError
 from bgb.files import read_json, write_text
 
-_LOG = logging.getLogger(__name__)
 SNAPSHOTS = "snapshots"  # folder below that of the cache
 
 Recordings = tuple[tuple[str, str], ...]  # (split, recording id)
@@ -30,7 +28,7 @@ def write_snapshot(config: DataConfig, corpus: Corpus) -> None:
     splits: dict[str, list[str]] = {split: [] for split in SPLITS}
     for recording in corpus.recordings:
         splits[recording.split].append(recording.recording_id)
-    path = _path(config)
+    path = snapshot_path(config)
     values = {"format_version": FORMAT_VERSION, "selection": _selection(config), **splits}
     text = json.dumps(values, indent=2) + "\n"
     if not path.is_file() or path.read_text() != text:
@@ -44,7 +42,7 @@ def read_snapshot(config: DataConfig) -> Recordings:
     ------
     CacheError : there is none, it is damaged, or two roots had different recordings.
     """
-    own = _path(config)
+    own = snapshot_path(config)
     paths = [own] if own.is_file() else sorted(own.parent.glob(f"{own.name.partition('-')[0]}-*"))
     found = {path: _read(path) for path in paths if path.suffix == ".json"}
     if not found:
@@ -58,16 +56,11 @@ def read_snapshot(config: DataConfig) -> Recordings:
             f"{cache_folder(config)}, and the {len(found)} other roots that were hold different "
             f"recordings; set data.root to one of them, or build it: {BUILD_COMMAND}"
         )
-    recordings = next(iter(found.values()))
-    _LOG.info(
-        "data.check_source=false: %d recordings as the last build found them; data.limit=%s, "
-        "%d names in data.exclude",
-        *(len(recordings), config.limit, len(config.exclude)),
-    )
-    return recordings
+    return next(iter(found.values()))
 
 
-def _path(config: DataConfig) -> Path:
+def snapshot_path(config: DataConfig) -> Path:
+    """Return where the list of this selection and root lies; the path tells selections apart."""
     selection = _hash(json.dumps(_selection(config), sort_keys=True))
     return cache_folder(config) / SNAPSHOTS / f"{selection}-{_hash(config.root)}.json"
 

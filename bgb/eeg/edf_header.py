@@ -14,6 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bgb.eeg.remote import remote_errors
 from bgb.errors import EdfError
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _remote(url: str) -> tuple[bytes, int, bytes]:
     try:
         with fsspec.open(url, "rb") as file:
             contents: bytes = file.read()
-    except (OSError, ValueError, ImportError) as error:  # ImportError: s3fs is not installed
+    except remote_errors() as error:
         raise EdfError(f"{url}: cannot be opened: {error}") from error
     return contents[:_FIXED_BYTES], len(contents), contents
 

@@ -42,17 +42,17 @@ def differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
 
-def code_digest(folders: Iterable[Path], function: Callable[..., Any]) -> str:
-    """Return a digest of every file that is shipped and of the file that defines the task."""
+def code_digest(shipped: Iterable[Path], function: Callable[..., Any]) -> str:
+    """Return a digest of every file below what is shipped, and of the file of the task."""
     digest = hashlib.sha256()
-    for folder in sorted(folders):
-        for path in sorted(folder.rglob("*")):
+    for source in sorted(shipped):
+        for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
             if path.is_file() and not _IGNORED_FOLDERS & set(path.parts):
-                digest.update(f"{folder.name}/{path.relative_to(folder)}\n".encode())
+                digest.update(f"{source.name}/{path.relative_to(source)}\n".encode())
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
-    source = _source_file(function)
-    if source is not None:
-        digest.update(source.read_bytes())
+    own = _source_file(function)
+    if own is not None:
+        digest.update(own.read_bytes())
     return digest.hexdigest()
 
 

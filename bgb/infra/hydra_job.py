@@ -4,6 +4,7 @@ The composed configuration travels, so that the container needs none of the opti
 folder of the sweep is replaced by one on the Volume, everything else stays as Hydra made it.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -53,7 +54,15 @@ def compose_jobs(
     ------
     InfraError : two jobs share a folder, or one would carry variables of this environment along.
     """
-    jobs = [_compose(context, config, list(words), first + n) for n, words in enumerate(overrides)]
+    sweep_dir = Path(str(config.hydra.sweep.dir)).absolute()
+    before = HydraConfig.instance().cfg
+    try:
+        jobs = [
+            _compose(context, config, list(words), first + index, sweep_dir)
+            for index, words in enumerate(overrides)
+        ]
+    finally:
+        HydraConfig.instance().cfg = before
     owners: dict[str, int] = {}
     for job in jobs:
         other = owners.setdefault(job.subdir, job.num)
@@ -67,15 +76,12 @@ def compose_jobs(
 
 def task_config(job: HydraJob) -> DictConfig:
     """Return a copy of the job's configuration without the `hydra` node."""
-    task = job.config.copy()
-    with read_write(task), open_dict(task):
-        del task["hydra"]
-    return task
+    return _without_hydra(job.config)
 
 
 def with_task(job: HydraJob, task: DictConfig) -> HydraJob:
     """Take over what was changed in a task's configuration; the fingerprint stays."""
-    config = job.config.copy()
+    config = copy.deepcopy(job.config)
     with read_write(config), open_dict(config):
         for key in task:
             config[key] = task._get_node(key)
@@ -84,7 +90,7 @@ def with_task(job: HydraJob, task: DictConfig) -> HydraJob:
 
 def remote_config(job: HydraJob, sweep_dir: str) -> DictConfig:
     """Return the job's configuration with the sweep's folder on the Volume."""
-    config = job.config.copy()
+    config = copy.deepcopy(job.config)
     with read_write(config.hydra.sweep):
         config.hydra.sweep.dir = sweep_dir
         config.hydra.sweep.subdir = job.subdir
@@ -132,14 +138,15 @@ def job_return(job: HydraJob, value: Any, *, failed: bool) -> JobReturn:  # Any:
     return done
 
 
-def _compose(context: HydraContext, config: DictConfig, words: list[str], num: int) -> HydraJob:
+def _compose(
+    context: HydraContext, config: DictConfig, words: list[str], num: int, sweep_dir: Path
+) -> HydraJob:
     composed = context.config_loader.load_sweep_config(config, words)
     with read_write(composed), open_dict(composed):
         composed.hydra.job.num = num
         composed.hydra.job.id = str(num)
     _refuse_environment(composed)
     HydraConfig.instance().set_config(composed)  # `${hydra:...}` in the folder's name
-    sweep_dir = Path(str(composed.hydra.sweep.dir)).absolute()
     subdir = str(composed.hydra.sweep.subdir)
     parts = PurePosixPath(subdir).parts
     if not parts or subdir.startswith("/") or ".." in parts or parts[0] == ".modal":
@@ -155,7 +162,7 @@ def _compose(context: HydraContext, config: DictConfig, words: list[str], num: i
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:
-    task = config.copy()
+    task = copy.deepcopy(config)
     with read_write(task), open_dict(task):
         del task["hydra"]
     return task

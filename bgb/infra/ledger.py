@@ -42,7 +42,6 @@ class Record:
     lock: str = ""
     call_id: str | None = None
     kind: str = ""
-    message: str = ""
     attempts: int = 0
     seconds: float = 0.0
     usd: float = 0.0

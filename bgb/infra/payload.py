@@ -5,7 +5,9 @@ exception cannot be read on one side never hides the rest. What a request holds 
 Modal's storage, so that no secret belongs into it.
 """
 
+import os
 import pickle
+import re
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +18,9 @@ import cloudpickle
 from bgb.errors import InfraError
 
 MAX_REQUEST_BYTES = 256 * 2**20
+# Environment variables whose values must not travel; short values would be found by chance.
+_SECRET_NAME = re.compile(r"_KEY$|SECRET|TOKEN|PASSWORD")
+_SECRET_MIN_CHARACTERS = 16
 # What a job may end with: its own error; a container that cannot serve; Modal's limit of one
 # attempt; cancelled; too many attempts; `infra.max_hours`; a result that Modal no longer keeps; a
 # request or reply that the other side cannot read.
@@ -92,7 +97,7 @@ def pack(function: Callable[..., Any], args: Sequence[Any], ticket: Ticket | Non
 
     Raises
     ------
-    InfraError : something cannot be pickled (it is named), or all is too large.
+    InfraError : something cannot be pickled (it is named), all is too large, or it holds a secret.
     """
     request = {
         "ticket": asdict(ticket) if ticket else None,
@@ -100,6 +105,7 @@ def pack(function: Callable[..., Any], args: Sequence[Any], ticket: Ticket | Non
         "arguments": _write_arguments(args, _name(function)),
     }
     data = pickle.dumps(request)
+    _refuse_secrets(data, _name(function))
     if len(data) > MAX_REQUEST_BYTES:
         raise InfraError(
             f"the call of {_name(function)} has {len(data) / 2**20:.0f} MiB, at most "
@@ -153,6 +159,21 @@ def failure_of(error: BaseException, *, kind: str = "task") -> Failure:
     text = "".join(traceback.format_exception(error))
     message = str(error) if isinstance(error, InfraError) else f"{type(error).__name__}: {error}"
     return Failure(kind, message, text, error)
+
+
+def _refuse_secrets(data: bytes, function: str) -> None:
+    for name, value in os.environ.items():
+        if (
+            _SECRET_NAME.search(name)
+            and len(value) >= _SECRET_MIN_CHARACTERS
+            and value.encode(errors="surrogateescape") in data
+        ):
+            raise InfraError(
+                f"the call of {function} holds the value of the environment variable {name}; what "
+                "is sent lies open in Modal's storage, and in the job's folder: make a Modal "
+                f"secret of it (`modal secret create my-secret {name}=...`), add it to "
+                "infra.secrets, and read the variable inside the job"
+            )
 
 
 def _write_arguments(args: Sequence[Any], function: str) -> bytes:

@@ -5,7 +5,9 @@ prints them). Where it cannot be asked, the table below serves, and whoever show
 """
 
 import logging
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,6 +16,7 @@ from bgb.errors import InfraError
 
 _LOG = logging.getLogger(__name__)
 _HOUR_S = 3600
+_PATIENCE_S = 15.0
 # modal.com/pricing as read on this day, dollars a second.
 TABLE_DATE = "2026-08-10"
 _TABLE_GPU = {
@@ -72,8 +75,7 @@ def load_rates(*, live: bool = True) -> Rates:
     from grpclib.exceptions import GRPCError, StreamTerminatedError
 
     try:
-        found = modal.Workspace.from_context().billing.rates()
-        hourly = {name: float(value) for name, value in found.items()}
+        hourly = _within(_PATIENCE_S, _ask)
     except (modal.exception.Error, GRPCError, StreamTerminatedError, OSError) as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         _LOG.warning("Modal did not tell its rates (%s): prices of the %s", reason, TABLE.source)
@@ -104,6 +106,30 @@ def usd_per_hour(infra: InfraConfig, rates: Rates) -> float:
 def machine_usd_per_hour(rates: Rates, *, cpu: float, memory_gib: float) -> float:
     """Return what cores and memory cost an hour, without any GPU."""
     return _HOUR_S * (cpu * rates.cpu_core_usd_per_s + memory_gib * rates.memory_gib_usd_per_s)
+
+
+def _ask() -> dict[str, float]:
+    import modal
+
+    rates = modal.Workspace.from_context().billing.rates()
+    return {name: float(value) for name, value in rates.items()}
+
+
+def _within(seconds: float, ask: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """Give up after some seconds, with `TimeoutError`; without a network the client takes 60."""
+    answer: Future[dict[str, float]] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(ask())
+        except Exception as error:  # noqa: BLE001 - raised again where the answer is awaited
+            answer.set_exception(error)
+
+    threading.Thread(target=work, name="bgb-rates", daemon=True).start()
+    try:
+        return answer.result(seconds)
+    except TimeoutError as error:
+        raise TimeoutError(f"no answer within {seconds:g} s") from error
 
 
 def _parse(hourly: Mapping[str, float]) -> Rates:

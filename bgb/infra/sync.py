@@ -19,7 +19,7 @@ from bgb.files import write_atomically
 
 if TYPE_CHECKING:
     from modal import Volume
-    from modal.volume import FileEntry
+    from modal.types import FileEntry
 
 _LOG = logging.getLogger(__name__)
 _AT_ONCE = 8  # downloads
@@ -89,7 +89,7 @@ def _outputs(volume: "Volume", job_dir: str) -> list[str]:
 
 def _files(volume: "Volume", remote: str) -> Iterable[tuple["FileEntry", PurePosixPath]]:
     from modal.exception import NotFoundError
-    from modal.volume import FileEntryType
+    from modal.types import FileEntryType
 
     try:
         entries = volume.listdir(f"/{remote}", recursive=True)

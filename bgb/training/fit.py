@@ -65,7 +65,7 @@ def fit(
         config.model, config.frontend, data.spec, window_s=config.data.window_s
     )
     check_window(detector)
-    with _quiet_lightning():
+    with quiet_lightning():
         _train(config, folder, data, detector, spending or Spending(folder))
 
 
@@ -263,7 +263,7 @@ def _resume_point(folder: RunFolder) -> dict[str, Any]:  # Any: a Lightning chec
 
 
 @contextlib.contextmanager
-def _quiet_lightning() -> Iterator[None]:
+def quiet_lightning() -> Iterator[None]:
     """Keep Lightning's notices (devices, advertisements) and one of its warnings off the screen."""
     names = ("pytorch_lightning", "lightning_fabric")
     levels = {name: logging.getLogger(name).level for name in names}

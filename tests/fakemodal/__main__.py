@@ -71,7 +71,7 @@ def _secrets(given: Iterable[str]) -> dict[str, dict[str, str]]:
         key, equals, value = pair.partition("=")
         if not (name and colon and key and equals):
             # The text may hold a secret's value: it is not repeated.
-            raise SystemExit(f"--secret {name}: give NAME:KEY=VALUE")
+            raise SystemExit("--secret: give NAME:KEY=VALUE")
         secrets.setdefault(name, {})[key] = value
     return secrets
 

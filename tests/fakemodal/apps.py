@@ -6,9 +6,11 @@ from typing import Any
 from google.protobuf.empty_pb2 import Empty
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2
-from tests.fakemodal.scheduler import Scheduler
 
+from tests.fakemodal.layout import layout
+from tests.fakemodal.scheduler import Scheduler
 from tests.fakemodal.state import AppRecord, State, new_id
+from tests.fakemodal.stores import Stores
 
 BUILDER_VERSION = "2025.06"
 _STATES = {
@@ -29,9 +31,10 @@ def find_deployed(state: State, name: str) -> AppRecord | None:
 
 
 class AppRpcs:
-    """Needs `state` and `scheduler`."""
+    """Needs `state`, `stores` and `scheduler`."""
 
     state: State
+    stores: Stores
     scheduler: Scheduler
 
     async def ClientHello(self, stream: Any) -> None:
@@ -134,8 +137,8 @@ class AppRpcs:
 
     async def AppGetLayout(self, stream: Any) -> None:
         request = await stream.recv_message()
-        layout = self.scheduler.layout(self._app(request.app_id))
-        await stream.send_message(api_pb2.AppGetLayoutResponse(app_layout=layout))
+        found = layout(self._app(request.app_id), self.state, self.stores)
+        await stream.send_message(api_pb2.AppGetLayoutResponse(app_layout=found))
 
     async def AppList(self, stream: Any) -> None:
         await stream.recv_message()
@@ -159,9 +162,7 @@ class AppRpcs:
 
     async def AppGetTags(self, stream: Any) -> None:
         request = await stream.recv_message()
-        await stream.send_message(
-            api_pb2.AppGetTagsResponse(tags=self._app(request.app_id).tags)
-        )
+        await stream.send_message(api_pb2.AppGetTagsResponse(tags=self._app(request.app_id).tags))
 
     async def AppSetTags(self, stream: Any) -> None:
         request = await stream.recv_message()

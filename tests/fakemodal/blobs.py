@@ -74,9 +74,9 @@ class BlobServer:
         app.router.add_put("/{kind:blobs|blocks}/{name}", self._put)
         app.router.add_get("/{kind:blobs|reads}/{name}", self._get)
         # The access log goes to the root logger as soon as a program configures logging.
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, shutdown_timeout=0.1)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 

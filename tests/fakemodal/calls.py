@@ -5,9 +5,9 @@ from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
 from grpclib import GRPCError, Status
-from modal._utils.jwt_utils import DecodedJwt
 from modal_proto import api_pb2
 
+from tests.fakemodal import tokens
 from tests.fakemodal.scheduler import Scheduler
 from tests.fakemodal.state import CallRecord, InputRecord, State, new_id
 
@@ -25,9 +25,7 @@ class CallRpcs:
         function = self.scheduler.function(request.function_id)
         if self.state.app_of(function.function_id).state == "stopped":
             raise GRPCError(Status.FAILED_PRECONDITION, f"App {function.app_id} is stopped")
-        call = CallRecord(
-            new_id("fc"), function.function_id, request.function_call_invocation_type
-        )
+        call = CallRecord(new_id("fc"), function.function_id, request.function_call_invocation_type)
         self.state.calls[call.call_id] = call
         items = await self._add(call, request.pipelined_inputs)
         await stream.send_message(
@@ -35,7 +33,7 @@ class CallRpcs:
                 function_call_id=call.call_id,
                 pipelined_inputs=items,
                 retry_policy=function.definition.retry_policy,
-                function_call_jwt=DecodedJwt.encode_without_signature({"call": call.call_id}),
+                function_call_jwt=tokens.encode({"call": call.call_id}),
                 sync_client_retries_enabled=True,
                 max_inputs_outstanding=_OUTSTANDING,
             )
@@ -52,17 +50,16 @@ class CallRpcs:
 
     async def FunctionRetryInputs(self, stream: Any) -> None:
         request = await stream.recv_message()
-        tokens = []
+        renewed = []
         for item in request.inputs:
-            claims = DecodedJwt.decode_without_verification(item.input_jwt).payload
-            record = self.state.inputs[claims["input"]]
+            record = self.state.inputs[tokens.decode(item.input_jwt)["input"]]
             call = self.state.calls[record.call_id]
             call.outputs = [o for o in call.outputs if o[1].input_id != record.input_id]
             record.message, record.retry_count = item.input, item.retry_count
             self.scheduler.enqueue(record)
-            tokens.append(_token(record))
+            renewed.append(_token(record))
         await self.state.notify()
-        await stream.send_message(api_pb2.FunctionRetryInputsResponse(input_jwts=tokens))
+        await stream.send_message(api_pb2.FunctionRetryInputsResponse(input_jwts=renewed))
 
     async def FunctionGetOutputs(self, stream: Any) -> None:
         request = await stream.recv_message()
@@ -151,7 +148,7 @@ class CallRpcs:
 
 def _token(record: InputRecord) -> str:
     claims = {"idx": record.index, "input": record.input_id, "retry": record.retry_count}
-    return DecodedJwt.encode_without_signature(claims)
+    return tokens.encode(claims)
 
 
 def _outputs(

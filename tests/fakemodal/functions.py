@@ -7,6 +7,7 @@ from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
 from tests.fakemodal.apps import find_deployed
+from tests.fakemodal.layout import handle_metadata
 from tests.fakemodal.scheduler import Scheduler
 from tests.fakemodal.state import FunctionRecord, State, new_id
 
@@ -49,6 +50,7 @@ class FunctionRpcs:
             name = request.function.function_name or request.function_data.function_name
             function = FunctionRecord(new_id("fu"), request.app_id, name)
             self.state.functions[function.function_id] = function
+        before = function.data.SerializeToString(deterministic=True)
         if request.HasField("function_data"):
             function.data = request.function_data
             function.definition = request.function_data.ranked_functions[0].function
@@ -57,7 +59,8 @@ class FunctionRpcs:
             function.data = _data(request.function)
         for ranked in function.data.ranked_functions:
             _check_gpu(ranked.function.resources.gpu_config)
-        function.version += 1
+        # An unchanged function keeps its containers when its app is deployed again.
+        function.version += function.data.SerializeToString(deterministic=True) != before
         function.crashes = 0
         self.state.payloads.append(request.SerializeToString())
         await stream.send_message(
@@ -135,21 +138,6 @@ class FunctionRpcs:
         _check_gpu(function.definition.resources.gpu_config)
         self.state.functions[function.function_id] = function
         return function
-
-
-def handle_metadata(function: FunctionRecord) -> api_pb2.FunctionHandleMetadata:
-    """Return what the client keeps of a function."""
-    return api_pb2.FunctionHandleMetadata(
-        app_id=function.app_id,
-        function_name=function.name,
-        function_type=function.definition.function_type,
-        is_method=function.definition.is_method,
-        definition_id=f"de-{function.function_id[3:]}-{function.version}",
-        function_schema=function.schema,
-        supported_input_formats=function.input_formats,
-        supported_output_formats=function.output_formats,
-        base_function_id=function.base_function_id,
-    )
 
 
 def _check_gpu(gpu: api_pb2.GPUConfig) -> None:

@@ -9,8 +9,7 @@ from typing import Any
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
-from tests.fakemodal.scheduler import Knobs
-from tests.fakemodal.state import STATUS, ImageRecord, State
+from tests.fakemodal.state import STATUS, ImageRecord, Knobs, State
 
 _ENV = re.compile(r"ENV\s+([A-Za-z_][A-Za-z0-9_]*)[= ](.*)", re.DOTALL)
 

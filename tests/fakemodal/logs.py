@@ -4,6 +4,7 @@ A line belongs to the input that was handed out last before the line's place in 
 """
 
 import asyncio
+import os
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -41,22 +42,21 @@ class LogBook:
             with task.log.open("rb") as file:
                 file.seek(start)
                 data = file.read()
+                written_at = os.fstat(file.fileno()).st_mtime
             if not task.ended:
                 data = data[: data.rfind(b"\n") + 1]
             self._read[task.task_id] = start + len(data)
             for text in data.splitlines(keepends=True):
-                self.lines.append(self._line(task, start, text))
+                self.lines.append(self._line(task, start, text, written_at))
                 start += len(text)
         return self.lines
 
-    def _line(self, task: TaskRecord, offset: int, text: bytes) -> Line:
+    def _line(self, task: TaskRecord, offset: int, text: bytes, written_at: float) -> Line:
         app_id = self._state.functions[task.function_id].app_id
         before = [d for d in task.deliveries if d[0] <= offset] or [(0, "", "")]
         _, call_id, input_id = before[-1]
         decoded = text.decode(errors="replace")
-        return Line(
-            task.task_id, task.function_id, app_id, call_id, input_id, decoded, time.time()
-        )
+        return Line(task.task_id, task.function_id, app_id, call_id, input_id, decoded, written_at)
 
 
 class LogRpcs:

@@ -6,16 +6,17 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from modal_proto import api_pb2
 
 from tests.fakemodal import sandbox
-from tests.fakemodal.functions import handle_metadata
 from tests.fakemodal.images import image_environment
+from tests.fakemodal.layout import layout
 from tests.fakemodal.rpc import TASK_HEADER
-from tests.fakemodal.state import AppRecord, FunctionRecord, State, TaskRecord, new_id
+from tests.fakemodal.state import FunctionRecord, State, TaskRecord, new_id
 from tests.fakemodal.stores import Stores
 
 ARGUMENTS = "/__modal/arguments.bin"
@@ -24,7 +25,7 @@ ARGUMENTS = "/__modal/arguments.bin"
 class Runner:
     """Starts and ends container processes; `on_end` is awaited once for each."""
 
-    on_end: Callable[[TaskRecord, int], Awaitable[None]]
+    on_end: Callable[[TaskRecord, int], Coroutine[Any, Any, None]]
 
     def __init__(
         self, root: Path, state: State, stores: Stores, *, server_url: str, heartbeat_s: float
@@ -87,28 +88,6 @@ class Runner:
         await asyncio.to_thread(self._stores.volumes.finish, task.task_id, commit=clean)
         await asyncio.to_thread(shutil.rmtree, task.folder, ignore_errors=True)
 
-    def layout(self, app: AppRecord) -> api_pb2.AppLayout:
-        """Return an app's functions and everything that they depend on, with their metadata."""
-        functions = [f for f in self._state.functions.values() if f.app_id == app.app_id]
-        objects = {
-            f.function_id: api_pb2.Object(
-                object_id=f.function_id, function_handle_metadata=handle_metadata(f)
-            )
-            for f in functions
-        }
-        for function in functions:
-            for dependency in function.definition.object_dependencies:
-                found = api_pb2.Object(object_id=dependency.object_id)
-                if dependency.object_id.startswith("vo-"):
-                    metadata = self._stores.volumes.get(dependency.object_id).metadata()
-                    found.volume_metadata.CopyFrom(metadata)
-                objects.setdefault(dependency.object_id, found)
-        return api_pb2.AppLayout(
-            objects=list(objects.values()),
-            function_ids=app.function_ids or {f.name: f.function_id for f in functions},
-            class_ids=app.class_ids,
-        )
-
     def _lay_out(self, task: TaskRecord, definition: api_pb2.Function) -> list[sandbox.Bind]:
         image = task.folder / "image"
         (image / "root").mkdir(parents=True, exist_ok=True)
@@ -136,7 +115,7 @@ class Runner:
             app_id=app.app_id,
             function_def=function.definition,
             serialized_params=function.serialized_params,
-            app_layout=self.layout(app),
+            app_layout=layout(app, self._state, self._stores),
             environment_name="main",
         )
         path = task.folder / "image" / ARGUMENTS.lstrip("/")
@@ -168,11 +147,8 @@ class Runner:
         assert task.process is not None
         exit_code = task.process.wait()
 
-        def ended() -> None:
-            asyncio.ensure_future(self.on_end(task, exit_code))
-
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(ended)
+            asyncio.run_coroutine_threadsafe(self.on_end(task, exit_code), self._loop)
 
     def _note(self, task: TaskRecord, line: str) -> None:
         descriptor = os.open(task.log, os.O_WRONLY | os.O_APPEND)

@@ -93,7 +93,7 @@ def _script(folder: Path, binds: list[Bind]) -> str:
     for name in _SYSTEM:
         link = Path("/", name)
         if link.is_symlink():
-            lines.append(f"ln -s {shlex.quote(os.readlink(link))} {name}")
+            lines.append(f"ln -s {shlex.quote(str(link.readlink()))} {name}")
     for bind in binds:
         target = shlex.quote(bind.target.strip("/"))
         lines.append(f"mkdir -p {target}")

@@ -7,7 +7,6 @@ crashes its container `crash_limit` times fails; a deployed app tries for ever.
 """
 
 import asyncio
-from dataclasses import dataclass
 
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2
@@ -16,27 +15,13 @@ from tests.fakemodal.runner import Runner
 from tests.fakemodal.state import (
     STATUS,
     STATUS_NAMES,
-    AppRecord,
     CallRecord,
     FunctionRecord,
     InputRecord,
+    Knobs,
     State,
     TaskRecord,
 )
-
-
-@dataclass
-class Knobs:
-    """What a test may set at any time."""
-
-    heartbeat_s: float = 1.0
-    start_delay_s: float = 0.0
-    fail_image: str | None = None
-    idle_s: float = 2.0  # how long a container without work waits for more
-    max_containers: int = 4  # of a function that does not say
-    crash_limit: int = 5
-    stop_grace_s: float = 3.0
-    client_timeout_s: float = 45.0  # an ephemeral app's client that has sent one heartbeat
 
 
 class Scheduler:
@@ -171,10 +156,6 @@ class Scheduler:
         loop = asyncio.get_running_loop()
         loop.call_later(seconds, self._runner.kill, task, f"{reason}; grace period over")
 
-    def layout(self, app: AppRecord) -> api_pb2.AppLayout:
-        """Return an app's functions and everything that they depend on."""
-        return self._runner.layout(app)
-
     async def _start(self, task: TaskRecord, function: FunctionRecord) -> None:
         await asyncio.sleep(self.knobs.start_delay_s)
         startup_s = function.definition.startup_timeout_secs or 300
@@ -237,11 +218,10 @@ class Scheduler:
             task_id=task.task_id if task else "",
             retry_count=record.retry_count,
         )
-        call.outputs.append((next(call.entry_numbers), item))
+        call.num_outputs += 1
+        call.outputs.append((call.num_outputs, item))
 
-    def _retry(
-        self, record: InputRecord, call: CallRecord, result: api_pb2.GenericResult
-    ) -> bool:
+    def _retry(self, record: InputRecord, call: CallRecord, result: api_pb2.GenericResult) -> bool:
         policy = self.state.functions[call.function_id].definition.retry_policy
         failed = result.status in (STATUS.GENERIC_STATUS_FAILURE, STATUS.GENERIC_STATUS_TIMEOUT)
         if not failed or call.retried_by_client or record.retry_count >= policy.retries:

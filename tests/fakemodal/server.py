@@ -11,10 +11,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from grpclib.protocol import H2Protocol
 from grpclib.server import Server
 
 from tests.fakemodal import sandbox
@@ -22,6 +24,7 @@ from tests.fakemodal.apps import AppRpcs
 from tests.fakemodal.billing import BillingRpcs
 from tests.fakemodal.blobs import BlobRpcs, BlobServer
 from tests.fakemodal.calls import CallRpcs
+from tests.fakemodal.client import connected
 from tests.fakemodal.container_rpcs import ContainerRpcs
 from tests.fakemodal.dicts import DictRpcs
 from tests.fakemodal.functions import FunctionRpcs
@@ -31,9 +34,9 @@ from tests.fakemodal.mounts import MountRpcs
 from tests.fakemodal.options import options_of
 from tests.fakemodal.rpc import Servable, task_of
 from tests.fakemodal.runner import Runner
-from tests.fakemodal.scheduler import Knobs, Scheduler
+from tests.fakemodal.scheduler import Scheduler
 from tests.fakemodal.secrets import SecretRpcs
-from tests.fakemodal.state import State
+from tests.fakemodal.state import Knobs, State
 from tests.fakemodal.stores import Stores
 from tests.fakemodal.volume_rpcs import VolumeRpcs
 
@@ -155,6 +158,10 @@ class FakeModal:
             self._thread.join()
             self._loop.close()
 
+    def connected(self) -> AbstractContextManager[None]:
+        """Point the modal client of this process here while the context lasts."""
+        return connected(self.environment)
+
     @property
     def start_delay_s(self) -> float:
         return self.knobs.start_delay_s
@@ -250,7 +257,7 @@ class FakeModal:
         return self._state.tasks[task_id].log.read_text(errors="replace")
 
     def payloads(self) -> list[bytes]:
-        """Return everything that clients uploaded but secrets: inputs, blobs, files, definitions."""
+        """Return all that clients uploaded, secrets apart: inputs, blobs, files, definitions."""
         stores = self.stores
         return [*self._state.payloads, *stores.blobs.payloads(), *stores.mounts.payloads()]
 
@@ -288,7 +295,7 @@ class FakeModal:
         runner = Runner(self.root, state, stores, server_url=url, heartbeat_s=heartbeat_s)
         runner.shared = self._shared
         self._servicer = Servicer(state, stores, self.knobs, runner)
-        server = Server([Servable(self._servicer, self.rpcs)])
+        server = _GrpcServer([Servable(self._servicer, self.rpcs)])
         await server.start(sock=listener)
         self._closing.append(lambda: _stop(server))
         watcher = asyncio.create_task(self._watch_clients())
@@ -341,9 +348,28 @@ def _status(statuses: list[str]) -> str:
     return next((status for status in statuses if status != "success"), "success")
 
 
-async def _stop(server: Server) -> None:
+class _GrpcServer(Server):
+    """A gRPC server that also closes its connections, whose clients may outlive it."""
+
+    def __init__(self, handlers: list[Servable]) -> None:
+        super().__init__(handlers)
+        self._protocols: list[H2Protocol] = []
+
+    def _protocol_factory(self) -> H2Protocol:
+        self._protocols.append(super()._protocol_factory())
+        return self._protocols[-1]
+
+    def hang_up(self) -> None:
+        for protocol in self._protocols:
+            if hasattr(protocol, "connection"):  # set when the connection was made
+                protocol.connection.close()
+
+
+async def _stop(server: _GrpcServer) -> None:
     server.close()
     await server.wait_closed()
+    server.hang_up()
+    await asyncio.sleep(0)  # transports close in the loop's next round
 
 
 async def _cancel(task: "asyncio.Task[None]") -> None:

@@ -5,7 +5,6 @@ Plain mutable records, changed only in the server's event loop. Ids carry Modal'
 """
 
 import asyncio
-import itertools
 import secrets
 import subprocess
 import time
@@ -29,6 +28,20 @@ STATUS_NAMES = {
 def new_id(prefix: str) -> str:
     """Return a fresh id like `ap-Xy12...`, 22 letters and digits as Modal's are."""
     return f"{prefix}-{secrets.token_hex(11)}"
+
+
+@dataclass
+class Knobs:
+    """What a test may set at any time."""
+
+    heartbeat_s: float = 1.0
+    start_delay_s: float = 0.0
+    fail_image: str | None = None
+    idle_s: float = 2.0  # how long a container without work waits for more
+    max_containers: int = 4  # of a function that does not say
+    crash_limit: int = 5
+    stop_grace_s: float = 3.0
+    client_timeout_s: float = 45.0  # an ephemeral app's client that has sent one heartbeat
 
 
 @dataclass
@@ -100,7 +113,7 @@ class CallRecord:
     invocation: int
     inputs: dict[str, InputRecord] = field(default_factory=dict)
     outputs: list[tuple[int, api_pb2.FunctionGetOutputsItem]] = field(default_factory=list)
-    entry_numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    num_outputs: int = 0
     expired: bool = False
     created_at: float = field(default_factory=time.time)
 

@@ -7,7 +7,6 @@ Handlers need nothing else but `self.task_of(stream)`, the container that a call
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
 from grpclib import GRPCError, Status
 
@@ -45,12 +44,3 @@ class Stores:
         folder = self.buckets[bucket_name] / key_prefix.strip("/")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
-
-
-class ServesStores(Protocol):
-    """What a mixin of RPC handlers finds in the server that it is mixed into."""
-
-    stores: Stores
-
-    def task_of(self, stream: Any) -> str | None:
-        """Return the container's task that a call comes from, None for a client."""

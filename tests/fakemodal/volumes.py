@@ -24,14 +24,13 @@ _V1, _V2 = api_pb2.VOLUME_FS_VERSION_V1, api_pb2.VOLUME_FS_VERSION_V2
 
 @dataclass
 class Volume:
-    """One Volume: its committed tree and whether it still takes writes."""
+    """One Volume and the folder of its committed tree."""
 
     volume_id: str
     name: str
     version: "api_pb2.VolumeFsVersion.ValueType"
     folder: Path
     created_at: float
-    full: bool = False
 
     def metadata(self) -> api_pb2.VolumeMetadata:
         """Return what a handle of this Volume is hydrated with."""
@@ -64,6 +63,7 @@ class VolumeStore:
         self.lock = threading.RLock()
         self._volumes: dict[str, Volume] = {}
         self._copies: list[WorkingCopy] = []
+        self._full: set[str] = set()
         self._scanner = Scanner()
         self.staging = root / "staging"
         self.staging.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ class VolumeStore:
 
     def fill(self, name: str) -> None:
         """From now on refuse to write to this Volume: no space left on device."""
-        self._named(name).full = True
+        self._full.add(name)
 
     def get(self, volume_id: str) -> Volume:
         """Return a Volume by its id, NOT_FOUND when there is none."""
@@ -167,16 +167,19 @@ class VolumeStore:
             self._copies = [copy for copy in self._copies if copy.task_id != task_id]
             try:
                 for copy in copies if commit else []:
-                    if copy.volume.volume_id in self._volumes and not copy.volume.full:
+                    if copy.volume.volume_id in self._volumes and not self._is_full(copy.volume):
                         self._publish(copy)
             finally:
                 shutil.rmtree(self._root / "copies" / task_id, ignore_errors=True)
 
     def refuse_if_full(self, volume: Volume) -> None:
         """Raise what a client sees when a Volume takes no more data."""
-        if volume.full:
+        if self._is_full(volume):
             text = f"Volume {volume.name!r}: no space left on device"
             raise GRPCError(Status.RESOURCE_EXHAUSTED, text)
+
+    def _is_full(self, volume: Volume) -> bool:
+        return volume.name in self._full
 
     def _new(self, name: str, version: "api_pb2.VolumeFsVersion.ValueType") -> Volume:
         volume_id = f"vo-{uuid.uuid4().hex[:22]}"

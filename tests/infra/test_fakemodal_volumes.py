@@ -65,6 +65,16 @@ def test_container_that_ends_by_itself_commits(store: VolumeStore) -> None:
     assert files(store.path("runs"))["last.txt"] == "published"
 
 
+def test_background_commit_publishes_a_half_written_file(store: VolumeStore) -> None:
+    with (start(store, "ta-1") / "weights.bin").open("w") as file:
+        file.write("half")
+        file.flush()
+        store.commit_task("ta-1")
+        file.write(" and half")
+    store.finish("ta-1", commit=False)
+    assert files(store.path("runs"))["weights.bin"] == "half"
+
+
 def test_commits_of_two_containers_merge_file_by_file(store: VolumeStore) -> None:
     first, second = start(store, "ta-1"), start(store, "ta-2")
     (first / "first.txt").write_text("1")

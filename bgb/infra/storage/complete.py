@@ -27,7 +27,6 @@ class KnownCorpus:
 
     name: str
     key: str
-    root: str
     recordings: frozenset[str] = frozenset()
     problem: str | None = None
 
@@ -42,41 +41,52 @@ class Completeness:
 
 def know_corpus(config: DataConfig) -> KnownCorpus:
     """Find the corpus where it can be found; a synthetic one that is not there is not made."""
-    known = KnownCorpus(corpus_name(config), cache_key(config), config.root)
     absent = _not_generated(config)
     if absent:
-        return KnownCorpus(known.name, known.key, known.root, problem=absent)
+        return unknown_corpus(config, absent)
     try:
         corpus = find_corpus(config, progress=False)
-    except (BgbError, OSError) as error:
-        return KnownCorpus(known.name, known.key, known.root, problem=str(error))
+    except BgbError as error:
+        return unknown_corpus(config, str(error))
     recordings = frozenset(f"{one.split}/{one.recording_id}" for one in corpus.recordings)
-    return KnownCorpus(known.name, known.key, known.root, recordings)
+    return KnownCorpus(corpus_name(config), cache_key(config), recordings)
+
+
+def unknown_corpus(config: DataConfig, problem: str) -> KnownCorpus:
+    """Return the corpus of a configuration without its recordings, and why."""
+    return KnownCorpus(corpus_name(config), cache_key(config), problem=problem)
 
 
 def judge(cache: StoredCache, corpus: KnownCorpus) -> Completeness:
     """Compare the recordings of a cache with those of its corpus.
 
-    A cache of other preprocessing is compared, too, but not one of another synthetic corpus.
+    A cache with other settings (preprocessing, draw of the splits) is compared by bare names, but
+    never with another synthetic corpus. Where the corpus is not known, what complete builds of the
+    cache found is compared.
     """
+    same = cache.corpus == corpus.name and cache.key == corpus.key
+    if corpus.recordings and same:
+        return _compare(cache.recordings, corpus.recordings, "")
+    if corpus.recordings and cache.corpus == corpus.name != "synthetic":
+        return _compare(_bare(cache.recordings), _bare(corpus.recordings), ", other settings")
+    if cache.wanted:
+        return _compare(cache.recordings, cache.wanted, " as last built")
     if cache.corpus != corpus.name:
         return Completeness(None, f"not compared: data={cache.corpus} would")
-    if corpus.problem:
-        return Completeness(None, f"not compared: {corpus.problem}")
-    same = cache.key == corpus.key
-    if not same and corpus.name == "synthetic":
-        return Completeness(None, "of another synthetic corpus, or other preprocessing")
-    wanted, there = corpus.recordings, cache.recordings
-    if not same:  # its split may differ: compare names only
-        wanted = frozenset(name.partition("/")[2] for name in wanted)
-        there = frozenset(name.partition("/")[2] for name in there)
+    return Completeness(None, f"not compared: {corpus.problem or 'made with other settings'}")
+
+
+def _compare(there: frozenset[str], wanted: frozenset[str], how: str) -> Completeness:
     missing = sorted(wanted - there)
-    settings = "" if same else ", other settings"
     if not missing:
-        return Completeness(True, f"complete{settings}")
+        return Completeness(True, f"complete{how}")
     some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-    what = f"{len(missing):,} of {len(wanted):,} recordings missing{settings} ({some})"
+    what = f"{len(missing):,} of {len(wanted):,} recordings missing{how} ({some})"
     return Completeness(False, what)
+
+
+def _bare(recordings: frozenset[str]) -> frozenset[str]:
+    return frozenset(name.partition("/")[2] for name in recordings)
 
 
 def _not_generated(config: DataConfig) -> str | None:
@@ -89,7 +99,9 @@ def _not_generated(config: DataConfig) -> str | None:
     if not (root / MARKER).is_file():
         return f"no synthetic corpus at {config.root}"
     plans = plan_corpus(config.corpus)
-    files = [root / "edf" / plan.folder / f"{plan.stem}{end}" for plan in plans for end in _SUFFIXES]
+    files = [
+        root / "edf" / plan.folder / f"{plan.stem}{end}" for plan in plans for end in _SUFFIXES
+    ]
     lacking = sum(not file.exists() for file in files)
     if lacking == len(files):
         return f"the synthetic corpus at {config.root} is of another seed or size"

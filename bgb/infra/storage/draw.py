@@ -1,12 +1,15 @@
 """Draw surveys: a tree of what is there, a table of sizes and prices, a table of speeds."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from bgb.config.data import SPLITS
 from bgb.infra.storage.complete import KnownCorpus, judge
 from bgb.infra.storage.price import SOURCE, monthly_usd
 from bgb.infra.storage.probe import Speed
@@ -24,8 +27,8 @@ def tree(surveys: Sequence[Survey], corpus: KnownCorpus) -> Tree:
             branch.add(f"[yellow]{escape(remark)}[/yellow]")
         _branch(branch, "EDF files", [_edf_line(edf) for edf in place.edf])
         _branch(branch, "caches", [_cache_line(cache, corpus) for cache in place.caches])
-        newest = sorted(place.runs, key=lambda run: -(run.changed.timestamp() if run.changed else 0))
-        _branch(branch, "runs", [_run_line(run) for run in newest])
+        newest_first = sorted(place.runs, key=lambda run: run.changed_s, reverse=True)
+        _branch(branch, "runs", [_run_line(run) for run in newest_first])
         _branch(branch, "other files", _other_lines(place.others or {}))
     return root
 
@@ -33,8 +36,8 @@ def tree(surveys: Sequence[Survey], corpus: KnownCorpus) -> Tree:
 def size_table(surveys: Sequence[Survey]) -> Table:
     """Return files, bytes and dollars a month of every place, and what they are spent on."""
     table = Table(title="size and price", title_justify="left")
-    for heading in ("place", "kind", "files", "EDF", "caches", "runs", "all", "$ a month"):
-        left = heading in ("place", "kind")
+    for heading in ("place", "files", "EDF", "caches", "runs", "all", "$ a month"):
+        left = heading == "place"
         table.add_column(heading, justify="left" if left else "right", overflow="fold")
     known = [place for place in surveys if place.problem is None]
     for place in known:
@@ -42,8 +45,8 @@ def size_table(surveys: Sequence[Survey]) -> Table:
         sizes = [sum(item.num_bytes for item in part) for part in parts]
         usd = monthly_usd(place.kind, place.num_bytes)
         table.add_row(
-            *(escape(place.label), place.kind, f"{place.num_files:,}"),
-            *(decimal(size) for size in (*sizes, place.num_bytes)),
+            *(escape(place.label), f"{place.num_files:,}"),
+            *(decimal(size) if size else "-" for size in (*sizes, place.num_bytes)),
             "-" if usd is None else f"{usd:,.2f}",
         )
     if any(monthly_usd(place.kind, 0) is not None for place in known):
@@ -54,11 +57,11 @@ def size_table(surveys: Sequence[Survey]) -> Table:
 def speed_table(speeds: Sequence[Speed]) -> Table:
     """Return what was measured."""
     table = Table(title="speed of one reader", title_justify="left")
-    for heading in ("place", "kind", "read by", "files", "ms a file", "p95 ms", "MB/s", "read"):
-        left = heading in ("place", "kind", "read by")
+    for heading in ("place", "read by", "files", "ms a file", "p95 ms", "MB/s", "read"):
+        left = heading in ("place", "read by")
         table.add_column(heading, justify="left" if left else "right", overflow="fold")
     for speed in speeds:
-        names = (escape(speed.label), speed.kind, speed.where)
+        names = (escape(speed.label), speed.where)
         if speed.problem:
             table.add_row(*names, *5 * ["-"])
             continue
@@ -75,9 +78,9 @@ def speed_table(speeds: Sequence[Speed]) -> Table:
 
 def _heading(place: Survey) -> str:
     if place.problem is not None:
-        return f"{escape(place.label)}  [red]{escape(place.problem)}[/red]"
+        return f"[red]{escape(place.problem)}[/red]"
     size = f"{place.num_files:,} files, {decimal(place.num_bytes)}"
-    return f"[bold]{escape(place.label)}[/bold]  {place.kind}, {size}"
+    return f"[bold]{escape(place.label)}[/bold]  {size}"
 
 
 def _branch(parent: Tree, title: str, lines: Sequence[str]) -> None:
@@ -97,8 +100,8 @@ def _edf_line(edf: EdfTree) -> str:
 
 
 def _cache_line(cache: StoredCache, corpus: KnownCorpus) -> str:
-    counts = [name.partition("/")[0] for name in cache.recordings]
-    splits = ", ".join(f"{name} {counts.count(name):,}" for name in dict.fromkeys(sorted(counts)))
+    counts = Counter(name.partition("/")[0] for name in cache.recordings)
+    splits = ", ".join(f"{split} {counts[split]:,}" for split in SPLITS if counts[split])
     said = judge(cache, corpus)
     colour = {True: "green", False: "yellow", None: "dim"}[said.complete]
     notes = [f"[{colour}]{escape(said.text)}[/{colour}]"]
@@ -112,12 +115,12 @@ def _cache_line(cache: StoredCache, corpus: KnownCorpus) -> str:
 
 def _run_line(run: StoredRun) -> str:
     colour = "green" if run.state == "finished" and run.scored else "yellow"
-    scored = ", scored" if run.scored else ""
+    state = f"[{colour}]{run.state}{', scored' if run.scored else ''}[/{colour}]"
     checkpoints = f"{run.num_checkpoints} checkpoints {decimal(run.checkpoint_bytes)}"
-    changed = f", {run.changed:%Y-%m-%d %H:%M} UTC" if run.changed else ""
-    state = f"[{colour}]{run.state}{scored}[/{colour}]"
-    name = escape(run.path or ".")
-    return f"{name}: {state}, {checkpoints} of {decimal(run.num_bytes)}{changed}"
+    line = f"{escape(run.path or '.')}: {state}, {checkpoints} of {decimal(run.num_bytes)}"
+    if not run.changed_s:
+        return line
+    return f"{line}, {datetime.fromtimestamp(run.changed_s, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _other_lines(others: Mapping[str, int]) -> list[str]:

@@ -8,8 +8,8 @@ VOLUME_FREE_GIB = 1024.0
 
 def monthly_usd(kind: str, num_bytes: int) -> float | None:
     """Return dollars a month, None for places whose price is not known (a disk of one's own)."""
-    if kind in ("s3", "bucket mount"):
+    if kind in ("s3", "bucket"):
         return num_bytes / 1e9 * S3_USD_PER_GB
-    if kind == "Modal Volume":
+    if kind == "Volume":
         return max(0.0, num_bytes / 2**30 - VOLUME_FREE_GIB) * VOLUME_USD_PER_GIB
     return None

@@ -31,7 +31,6 @@ class Speed:
     """
 
     label: str
-    kind: str
     where: str
     num_files: int = 0
     latency_ms: float = 0.0
@@ -52,15 +51,14 @@ def probe(
     try:
         files = choose(store.files().files, num_files)
         if not files:
-            return Speed(store.label, store.kind, where, problem="no file of 4 KiB or more")
+            return Speed(store.label, where, problem="no file of 4 KiB or more")
         seconds = [_time_to_first_bytes(store, file, clock) for file in files]
         num_bytes, elapsed_s = _read_in_a_row(store, files, clock)
     except InfraError as error:
-        return Speed(store.label, store.kind, where, problem=str(error))
+        return Speed(store.label, where, problem=str(error))
     median_ms, p95_ms = np.percentile(1e3 * np.array(seconds), [50, 95])
     return Speed(
         store.label,
-        store.kind,
         where,
         num_files=len(files),
         latency_ms=float(median_ms),

@@ -45,8 +45,8 @@ class Answer:
 
 def answer(question: Question) -> Answer:
     """Look at the mounts; runs in the container."""
-    bucket = FolderStore(question.bucket, "bucket mount") if question.bucket else None
-    volume = FolderStore(question.volume, "Modal Volume") if question.volume else None
+    bucket = FolderStore(question.bucket, "bucket") if question.bucket else None
+    volume = FolderStore(question.volume, "Volume") if question.volume else None
     speeds = []
     if question.probe_files is not None:
         speeds = [
@@ -69,8 +69,8 @@ def ask(infra: InfraConfig, question: Question) -> Answer:
 
     modest = replace(infra, gpu=None, volume=replace(infra.volume, create=False))
     session = Session(modest, sweep_id=f"storage-{secrets.token_hex(3)}")
+    session.deploy()
     try:
-        session.deploy()
         call = session.submit(answer, question, pool="cpu")
         while (reply := session.look(call)) is None:
             time.sleep(infra.poll_s)

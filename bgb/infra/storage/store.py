@@ -8,13 +8,17 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import fsspec
 
+from bgb.config.infra import InfraConfig
+from bgb.eeg.remote import explain, remote_errors
 from bgb.errors import InfraError
+from bgb.infra.modal_errors import explained
 
 if TYPE_CHECKING:
     import modal
@@ -50,7 +54,7 @@ class Store(Protocol):
 
     @property
     def kind(self) -> str:
-        """What it is: local folder, bucket mount, s3, Modal Volume..."""
+        """What it is: disk, s3 or another protocol, Volume, bucket."""
 
     def files(self) -> Listing:
         """List every file."""
@@ -69,7 +73,7 @@ class FolderStore:
     """A folder of this machine, or one that is mounted in this container."""
 
     folder: str
-    kind: str = "local folder"
+    kind: str = "disk"
 
     @property
     def label(self) -> str:
@@ -121,8 +125,8 @@ class UrlStore:
         """List every object below the URL; one without objects does not exist."""
         try:
             found = self._system.find(self._path, detail=True)
-        except _url_errors() as error:
-            raise InfraError(_url_problem(self.label, error)) from error
+        except remote_errors() as error:
+            raise InfraError(explain(self.label, error)) from error
         if not found:
             raise InfraError(f"{self.label} does not exist or is empty")
         prefix = f"{self._path.rstrip('/')}/"
@@ -132,16 +136,13 @@ class UrlStore:
     def read(self, path: str, *, start: int = 0, stop: int | None = None) -> bytes:
         try:
             data: bytes = self._system.cat_file(f"{self._path}/{path}", start=start, end=stop)
-        except _url_errors() as error:
-            raise InfraError(_url_problem(f"{self.label}/{path}", error)) from error
+        except remote_errors() as error:
+            raise InfraError(explain(f"{self.label}/{path}", error)) from error
         return data
 
     @property
     def _system(self) -> Any:  # Any: fsspec has no types
-        try:
-            return fsspec.core.url_to_fs(self.url)[0]
-        except (ImportError, ValueError) as error:
-            raise InfraError(f"{self.label}: {error}") from error
+        return fsspec.core.url_to_fs(self.url)[0]
 
     @property
     def _path(self) -> str:
@@ -150,25 +151,28 @@ class UrlStore:
 
 @dataclass(frozen=True)
 class VolumeStore:
-    """A Modal Volume as the client sees it; never made where it does not exist."""
+    """The Modal Volume of an infra as the client sees it; never made where it does not exist."""
 
-    name: str
-    environment: str | None = None
-    kind: str = field(default="Modal Volume", init=False)
+    infra: InfraConfig
+    kind: str = field(default="Volume", init=False)
 
     @property
     def label(self) -> str:
-        return f"Volume {self.name}"
+        return f"Volume {self.infra.volume.name}"
 
     def files(self) -> Listing:
         """List every committed file."""
-        from modal.exception import Error
-        from modal.volume import FileEntryType
+        from modal.exception import NotFoundError
+        from modal.types import FileEntryType
 
-        try:
-            entries = self._volume.listdir("/", recursive=True)
-        except Error as error:
-            raise InfraError(_modal_problem(self.label, error)) from error
+        with explained(self.infra):
+            try:
+                entries = self._volume.listdir("/", recursive=True)
+            except NotFoundError as error:
+                raise InfraError(
+                    f"{self.label} does not exist (infra.volume.name): the first job makes it, "
+                    f"or `modal volume create {self.infra.volume.name}`"
+                ) from error
         files = (
             StoredFile(entry.path.lstrip("/"), entry.size, float(entry.mtime))
             for entry in entries
@@ -178,18 +182,16 @@ class VolumeStore:
 
     def read(self, path: str, *, start: int = 0, stop: int | None = None) -> bytes:
         """Read a file; the client fetches all of it, whatever part is wanted."""
-        from modal.exception import Error
-
-        try:
+        with explained(self.infra):
             return b"".join(self._volume.read_file(path))[start:stop]
-        except (Error, OSError) as error:
-            raise InfraError(_modal_problem(f"{self.label}: {path}", error)) from error
 
     @cached_property
     def _volume(self) -> "modal.Volume":
         import modal
 
-        return modal.Volume.from_name(self.name, environment_name=self.environment)
+        return modal.Volume.from_name(
+            self.infra.volume.name, environment_name=self.infra.environment
+        )
 
 
 def _walk(
@@ -225,36 +227,7 @@ def _forget(descriptor: int) -> None:
 
 def _of_url(path: str, info: dict[str, Any]) -> StoredFile:  # Any: what a file system tells
     changed = info.get("LastModified") or info.get("mtime") or info.get("created")
-    if hasattr(changed, "timestamp"):
+    if isinstance(changed, datetime):
         changed = changed.timestamp()
     seconds = float(changed) if isinstance(changed, int | float) else None
     return StoredFile(path, int(info.get("size") or 0), seconds)
-
-
-def _url_errors() -> tuple[type[Exception], ...]:
-    """Errors of file systems; botocore's are no OSError where keys or endpoint are wrong."""
-    from botocore.exceptions import BotoCoreError
-
-    return OSError, ValueError, BotoCoreError
-
-
-def _url_problem(label: str, error: Exception) -> str:
-    from botocore.exceptions import NoCredentialsError
-
-    if isinstance(error, FileNotFoundError):
-        return f"{label} does not exist"
-    if isinstance(error, NoCredentialsError):
-        return f"{label}: no keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-    if isinstance(error, PermissionError):
-        return f"{label}: access denied ({error}); these keys may not list or read it"
-    return f"{label} cannot be read: {error}; see AWS_ENDPOINT_URL and the network"
-
-
-def _modal_problem(label: str, error: Exception) -> str:
-    from modal.exception import AuthError, NotFoundError
-
-    if isinstance(error, AuthError):
-        return f"{label}: Modal does not know you; run `modal token new`, or set MODAL_TOKEN_ID"
-    if isinstance(error, NotFoundError | FileNotFoundError):
-        return f"{label} does not exist"
-    return f"{label} cannot be read: {error}"

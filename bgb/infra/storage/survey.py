@@ -9,11 +9,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from bgb.config.data import SPLITS
 from bgb.data.manifest import MANIFEST
+from bgb.data.snapshot import SNAPSHOTS
 from bgb.errors import InfraError
 from bgb.infra.storage.store import Listing, Store, StoredFile
 
@@ -34,7 +34,10 @@ class EdfTree:
 
 @dataclass(frozen=True)
 class StoredCache:
-    """One cache: `recordings` are "split/name", `manifest` is current, stale, missing, damaged."""
+    """One cache: `recordings` are "split/name", `manifest` is current, stale, missing, damaged.
+
+    `wanted` are the recordings that its complete builds found in the corpus (bgb/data/snapshot.py).
+    """
 
     path: str
     corpus: str
@@ -43,11 +46,15 @@ class StoredCache:
     num_bytes: int
     num_unfinished: int
     manifest: str
+    wanted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """One run folder and how far it came; `scored` tells that scores.json is there."""
+    """One run folder and how far it came; `scored` tells that scores.json is there.
+
+    `changed_s` is when a file last changed, seconds since 1970; 0 where nobody knows.
+    """
 
     path: str
     state: str
@@ -55,7 +62,7 @@ class StoredRun:
     num_checkpoints: int
     checkpoint_bytes: int
     num_bytes: int
-    changed: datetime | None
+    changed_s: float
 
 
 @dataclass(frozen=True)
@@ -74,15 +81,13 @@ class Survey:
     problem: str | None = None
 
 
-def survey(store: Store, *, without: Iterable[str] = ()) -> Survey:
-    """Say what a store holds; `without` names folders below it that are surveyed on their own."""
+def survey(store: Store) -> Survey:
+    """Say what a store holds; one that cannot be listed is a survey with a problem."""
     try:
         listing = store.files()
     except InfraError as error:
         return Survey(store.label, store.kind, problem=str(error))
-    left_out = tuple(f"{folder.strip('/')}/" for folder in without)
-    kept = tuple(file for file in listing.files if not file.path.startswith(left_out))
-    return _sort_out(store, Listing(kept, listing.problems))
+    return _sort_out(store, listing)
 
 
 def _sort_out(store: Store, listing: Listing) -> Survey:
@@ -196,6 +201,15 @@ def _cache(store: Store, path: str, files: list[StoredFile]) -> StoredCache:
         num_bytes=sum(below.values()),
         num_unfinished=sum(name.endswith(".partial") for name in below),
         manifest=_manifest_state(store, path, recordings) if MANIFEST in below else "missing",
+        wanted=_wanted(store, path, below),
+    )
+
+
+def _wanted(store: Store, path: str, below: Iterable[str]) -> frozenset[str]:
+    snapshots = [name for name in below if name.startswith(f"{SNAPSHOTS}/") and "/." not in name]
+    found = [_read_json(store, f"{path}/{name}") for name in snapshots]
+    return frozenset(
+        f"{split}/{name}" for values in found for split in SPLITS for name in values.get(split, [])
     )
 
 
@@ -216,7 +230,6 @@ def _run(store: Store, path: str, files: list[StoredFile]) -> StoredRun:
     prefix = f"{path}/" if path else ""
     below = {file.path.removeprefix(prefix): file for file in files}
     checkpoints = [file for file in files if file.name.endswith(".ckpt")]
-    changed = max((file.changed_s for file in files if file.changed_s is not None), default=None)
     state = "unfinished"
     if "provenance.json" in below:
         values = _read_json(store, f"{prefix}provenance.json")
@@ -231,7 +244,7 @@ def _run(store: Store, path: str, files: list[StoredFile]) -> StoredRun:
         num_checkpoints=len(checkpoints),
         checkpoint_bytes=_total(checkpoints),
         num_bytes=_total(files),
-        changed=None if changed is None else datetime.fromtimestamp(changed, UTC),
+        changed_s=max((file.changed_s or 0.0 for file in files), default=0.0),
     )
 
 

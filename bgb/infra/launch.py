@@ -1,0 +1,249 @@
+"""A Hydra multirun on Modal, from the composed jobs to what each of them returned.
+
+1. compose and check every job; look up in the ledger which of them ended or were sent before
+2. say what the others may cost, refuse above `infra.max_cost_usd`
+3. deploy the app, let the task prepare its data, send one call a job
+4. watch until all have ended; Ctrl-C leaves them running, twice cancels them
+"""
+
+import atexit
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, configure_log, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from bgb.config.infra import InfraConfig
+from bgb.errors import InfraError
+from bgb.infra.app import Session
+from bgb.infra.cost import Bound, check_budget, dollars, upper_bound
+from bgb.infra.hydra_job import (
+    compose_jobs,
+    job_return,
+    remote_config,
+    remote_sweep_dir,
+    run_hydra_job,
+    task_config,
+    with_task,
+)
+from bgb.infra.interrupt import Interrupts, resume_command
+from bgb.infra.ledger import DONE, SENDING, SENT, Ledger
+from bgb.infra.payload import Done, Failure
+from bgb.infra.prices import load_rates
+from bgb.infra.recall import recall, shipped_digests, warn_of_other_code
+from bgb.infra.table import Board
+from bgb.infra.watch import Sent, Watch
+from bgb.locks import hold, owner
+
+_LOG = logging.getLogger(__name__)
+_SECOND_CTRL_C_S = 5.0
+_POLL_A_JOB_S = 0.02
+_SEND_AGAIN = frozenset({"expired", "cancelled", "timeout", "init"})
+_sweeps: list["Sweep"] = []
+
+
+class Sweep:
+    """One multirun; a sweeper may launch many batches of it, which share one app."""
+
+    def __init__(
+        self, infra: InfraConfig, *, context: HydraContext, task: TaskFunction, config: DictConfig
+    ) -> None:
+        self.infra = infra
+        self._context, self._task, self._config = context, task, config
+        self._dir = Path(str(config.hydra.sweep.dir)).absolute()
+        self._session: Session | None = None
+        self._has_open_calls = False
+
+    def launch(self, overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
+        """Carry out one batch; return what each job returned or raised, in order.
+
+        Raises
+        ------
+        InfraError : nothing could be sent, or no container could begin.
+        SystemExit : Ctrl-C; the jobs go on unless it was pressed twice.
+        """
+        setup_globals()
+        configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
+        jobs = compose_jobs(self._context, self._config, overrides=overrides, first=first)
+        lock = self._dir / ".modal" / "lock"
+        with hold(lock, wait=False) as mine:
+            if not mine:
+                raise InfraError(
+                    f"{self._dir} is being watched by {owner(lock)}; stop that launcher (its jobs "
+                    "go on), or set another hydra.sweep.dir="
+                )
+            ledger = Ledger(self._dir)
+            sent = [recall(ledger, job, infra=self.infra, sweep_dir=self._dir) for job in jobs]
+            self._fetch_rest(ledger, sent)
+            if any(one.reply is None for one in sent):
+                self._carry_out(ledger, sent)
+        _LOG.info("%s", _outcome(sent, self._dir))
+        return [_returned(one) for one in sent]
+
+    def close(self) -> None:
+        """Stop the app, unless jobs of it go on."""
+        if self._session is not None and not self._has_open_calls:
+            self._session.stop()
+            self._session = None
+
+    def _fetch_rest(self, ledger: Ledger, sent: Sequence[Sent]) -> None:
+        """Fetch the files of finished jobs that could not be fetched when they ended."""
+        rest = [one for one in sent if one.reply and not ledger.records[one.job.num].synced]
+        session = Session(self.infra, sweep_id=ledger.sweep_id)
+        watch = Watch(session, self.infra, jobs=rest, ledger=ledger)
+        for one in rest:
+            if watch.fetch(one):
+                ledger.write(one.job.num, DONE, synced=True)
+
+    def _carry_out(self, ledger: Ledger, sent: list[Sent]) -> None:
+        bound = self._bound(ledger, sent)
+        for one in sent:
+            one.ticket = replace(
+                one.ticket, usd_per_hour=bound.usd_per_hour, rates_source=bound.source
+            )
+        try:
+            session = self._deployed(ledger)
+            watch = Watch(session, self.infra, jobs=sent, ledger=ledger)
+            self._attach(session, watch, ledger)
+            self._prepare(session, [one for one in watch.open_jobs if one.call_id is None])
+            title = f"{self._config.hydra.job.name}: {self._dir}"
+            with Interrupts() as interrupts, Board(title) as board:
+                self._send(session, watch, ledger=ledger, interrupts=interrupts)
+                self._watch(watch, board, interrupts)
+        except BaseException as error:
+            if self._has_open_calls:
+                _LOG.warning("jobs go on; to see them again: %s", resume_command(self._dir))
+            if isinstance(error, KeyboardInterrupt):
+                raise SystemExit(130) from error
+            raise
+
+    def _bound(self, ledger: Ledger, sent: Sequence[Sent]) -> Bound:
+        """Say what may be spent, and refuse what is above the limit."""
+        num_open = sum(one.reply is None for one in sent)
+        bound = upper_bound(self.infra, num_open, load_rates())
+        _LOG.info("%s", bound.text())
+        check_budget(bound, self.infra)
+        spent = sum(record.usd for record in ledger.records.values())
+        if spent and spent + bound.usd > self.infra.max_cost_usd:
+            raise InfraError(
+                f"{bound.text()}, and {dollars(spent)} that this sweep has spent, are more than "
+                f"infra.max_cost_usd={self.infra.max_cost_usd:g}; lower infra.max_hours="
+                f"{self.infra.max_hours:g} or raise infra.max_cost_usd"
+            )
+        return bound
+
+    def _deployed(self, ledger: Ledger) -> Session:
+        if self._session is None:
+            self._session = Session(self.infra, sweep_id=ledger.sweep_id)
+            self._session.deploy()
+            _sweeps.append(self)
+            _LOG.info("if this launcher is stopped: %s", resume_command(self._dir))
+        return self._session
+
+    def _attach(self, session: Session, watch: Watch, ledger: Ledger) -> None:
+        """Take up jobs that an earlier launcher sent: ended, running, or to be sent again."""
+        progress = session.progress()
+        for one in watch.open_jobs:
+            record = ledger.records.get(one.job.num)
+            if record is not None and record.state == SENDING:  # killed before it knew the call
+                one.call_id = progress.get(one.ticket.name, {}).get("call_id")
+            if one.call_id is None:
+                continue
+            ledger.write(one.job.num, SENT, call_id=one.call_id)
+            reply = session.look(one.call_id)
+            if isinstance(reply, Failure) and reply.kind in _SEND_AGAIN:
+                reply, one.call_id = session.stored(one.ticket), None
+                reply = reply if isinstance(reply, Done) else None
+            if reply is not None:
+                watch.end(one, reply)
+            elif one.call_id is not None:
+                self._has_open_calls = True
+
+    def _prepare(self, session: Session, sent: Sequence[Sent]) -> None:
+        """Let the task see to it that the data are there; it may change configurations."""
+        prepare: Callable[..., None] | None = getattr(self._task, "prepare", None)
+        if prepare is None or not sent:
+            return
+        configs = [task_config(one.job) for one in sent]
+        quiet = any(OmegaConf.select(config, "disable_progress") for config in configs)
+        prepare(session, configs, progress=not quiet)
+        for one, config in zip(sent, configs):
+            one.job = with_task(one.job, config)
+
+    def _send(
+        self, session: Session, watch: Watch, *, ledger: Ledger, interrupts: Interrupts
+    ) -> None:
+        """Send every job that has no call; each is in the ledger before the next is sent."""
+        sweep_dir = remote_sweep_dir(self.infra.volume.mount, ledger.sweep_id, self._dir)
+        digests = shipped_digests(self.infra, self._task)
+        warn_of_other_code(ledger, watch.jobs, digests)
+        singletons = Singleton.get_state()
+        for one in watch.open_jobs:
+            if one.call_id is not None or interrupts.count:
+                continue
+            job = one.job
+            ledger.write(
+                job.num,
+                SENDING,
+                subdir=job.subdir,
+                overrides=list(job.overrides),
+                fingerprint=job.fingerprint,
+                keys=job.keys,
+                call_id=None,
+                **digests,
+            )
+            config = remote_config(job, sweep_dir)
+            arguments = (self._context, self._task, config, singletons)
+            one.call_id = session.submit(run_hydra_job, *arguments, ticket=one.ticket)
+            self._has_open_calls = True
+            ledger.write(job.num, SENT, call_id=one.call_id)
+
+    def _watch(self, watch: Watch, board: Board, interrupts: Interrupts) -> None:
+        while True:
+            if interrupts.count:
+                self._leave(watch, interrupts)
+            watch.look()
+            watch.show(board)
+            if not watch.open_jobs:
+                break
+            # Each look asks Modal once a job: many jobs are asked less often.
+            interrupts.wait(self.infra.poll_s + _POLL_A_JOB_S * len(watch.open_jobs))
+        self._has_open_calls = False
+
+    def _leave(self, watch: Watch, interrupts: Interrupts) -> None:
+        """Answer Ctrl-C: go, or cancel everything if it is pressed again."""
+        again_s = _SECOND_CTRL_C_S
+        _LOG.warning("Ctrl-C: jobs go on; once more within %g s cancels them all", again_s)
+        if interrupts.count > 1 or interrupts.wait(again_s):
+            watch.cancel_all("Ctrl-C was pressed twice")
+            self._has_open_calls = False
+            self.close()
+            again = resume_command(self._dir)
+            _LOG.warning("all jobs are cancelled; to start them again: %s", again)
+        raise SystemExit(130)
+
+
+@atexit.register
+def close() -> None:
+    """Stop the apps of all sweeps whose jobs have ended."""
+    while _sweeps:
+        _sweeps.pop().close()
+
+
+def _returned(sent: Sent) -> JobReturn:
+    match sent.reply:
+        case Done(value=value):
+            return job_return(sent.job, value, failed=False)
+        case Failure() as failure:
+            return job_return(sent.job, failure.error(), failed=True)
+    raise AssertionError(f"job {sent.job.num} has not ended")
+
+
+def _outcome(sent: Sequence[Sent], folder: Path) -> str:
+    done = sum(isinstance(one.reply, Done) for one in sent)
+    usd = dollars(sum(one.usd for one in sent))
+    return f"{done} of {len(sent)} jobs done, {usd}; results in {folder}"

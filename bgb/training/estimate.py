@@ -1,0 +1,139 @@
+"""How long a run takes, from a throughput that was measured, never guessed.
+
+A measurement is kept as a file named by what decides the speed: detector, window, batch, precision,
+data and machine. It is found again for exactly the same, and by nothing else.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bgb.config.schema import TrainConfig
+from bgb.data.key import cache_key
+from bgb.files import read_json, write_json
+
+_HOUR_S = 3600
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """What a machine did in a short measurement of one configuration.
+
+    Attributes
+    ----------
+    windows_per_s : training windows, reading, optimiser and all.
+    scored_eeg_hours_per_s : hours of EEG stitched and searched for a threshold in a second.
+    baseline_fit_s : seconds to fit the baseline; 0 where the configuration has none.
+    baseline_eeg_hours_per_s : hours of EEG that the baseline scores in a second; None likewise.
+    split_hours : hours of EEG in train, dev and eval.
+    date : day of the measurement, UTC.
+    versions : of bgb and torch, and the platform.
+    """
+
+    windows_per_s: float
+    scored_eeg_hours_per_s: float
+    baseline_fit_s: float
+    baseline_eeg_hours_per_s: float | None
+    split_hours: Mapping[str, float]
+    device: str
+    date: str
+    versions: Mapping[str, str]
+
+    def text(self) -> str:
+        """Return one line: the speeds, where and when they were measured."""
+        return (
+            f"{self.windows_per_s:.3g} windows/s in training, "
+            f"{3600 * self.scored_eeg_hours_per_s:,.0f} h of EEG scored in an hour "
+            f"({self.device}, torch {self.versions['torch']}, {self.date})"
+        )
+
+
+@dataclass(frozen=True)
+class Hours:
+    """How long the parts of a run take; the start of a container comes on top."""
+
+    train: float
+    validation: float
+    evaluation: float
+
+    @property
+    def total(self) -> float:
+        return self.train + self.validation + self.evaluation
+
+
+def num_steps(config: TrainConfig) -> int:
+    """Return the optimiser steps of a whole run."""
+    steps_per_epoch = math.ceil(config.data.sampling.windows_per_epoch / config.data.batch_size)
+    return config.trainer.max_epochs * steps_per_epoch
+
+
+def estimate(config: TrainConfig, speed: Throughput) -> Hours:
+    """Return the hours of training, of all validations, and of the evaluation with its baseline."""
+    trainer, hours = config.trainer, speed.split_hours
+    windows = trainer.max_epochs * config.data.sampling.windows_per_epoch
+    num_validations = math.ceil(trainer.max_epochs / trainer.val_every_epochs)
+    validated_h = num_validations * min(trainer.val_hours, hours["dev"])
+    dev_h = hours["dev"] if config.postprocess.threshold is None else 0.0
+    scored_h = dev_h + hours["eval"]
+    evaluation_s = scored_h / speed.scored_eeg_hours_per_s
+    if speed.baseline_eeg_hours_per_s is not None:
+        evaluation_s += speed.baseline_fit_s + scored_h / speed.baseline_eeg_hours_per_s
+    return Hours(
+        train=windows / speed.windows_per_s / _HOUR_S,
+        validation=validated_h / speed.scored_eeg_hours_per_s / _HOUR_S,
+        evaluation=evaluation_s / _HOUR_S,
+    )
+
+
+def identity(config: TrainConfig, machine: str) -> dict[str, Any]:  # Any: JSON
+    """Return what decides the speed of a run; two runs with the same one share a measurement.
+
+    Parameters
+    ----------
+    machine : a device here, or what a rented container has.
+    """
+    data, trainer, evaluation = config.data, config.trainer, config.evaluation
+    values = {
+        "machine": machine,
+        "model": asdict(config.model),
+        "frontend": asdict(config.frontend),
+        "cache": cache_key(data),
+        "limit": data.limit,
+        "exclude": data.exclude,
+        "window_s": data.window_s,
+        "batch_size": data.batch_size,
+        "residency": [data.residency, data.memory_gib, data.threads],
+        "precision": trainer.precision,
+        "threads": trainer.threads,
+        "ema": trainer.ema_decay > 0,
+        "evaluation": asdict(evaluation),
+    }
+    identified: dict[str, Any] = json.loads(json.dumps(values))
+    return identified
+
+
+def save_measurement(folder: Path, config: TrainConfig, machine: str, speed: Throughput) -> Path:
+    """Keep a measurement, in place of an older one of the same; return its file."""
+    identified = identity(config, machine)
+    path = _path(folder, config, identified)
+    write_json(path, {"identity": identified, "throughput": asdict(speed)})
+    return path
+
+
+def find_measurement(folder: Path, config: TrainConfig, machine: str) -> Throughput | None:
+    """Return the newest measurement of exactly this configuration on this machine, if any."""
+    identified = identity(config, machine)
+    path = _path(folder, config, identified)
+    if not path.exists():
+        return None
+    record = read_json(path)
+    return Throughput(**record["throughput"]) if record.get("identity") == identified else None
+
+
+def _path(folder: Path, config: TrainConfig, identified: dict[str, Any]) -> Path:  # Any: JSON
+    digest = hashlib.sha256(json.dumps(identified, sort_keys=True).encode()).hexdigest()[:12]
+    return folder / f"{config.data.corpus.name}-{config.model.name}-{digest}.json"

@@ -1,0 +1,204 @@
+"""Measure how fast a machine trains and scores, with the very loader, step and stitching of a run.
+
+The first steps and the first recording are not counted: they hold compilation, choice of kernels
+and cold files.
+"""
+
+import itertools
+import logging
+import platform
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from typing import TypeVar
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
+
+from bgb.config.data import SPLITS
+from bgb.config.schema import TrainConfig
+from bgb.data.cache import CachedRecording
+from bgb.data.module import EegDataModule
+from bgb.data.windows import WindowBatch
+from bgb.detectors import Detector, build_detector
+from bgb.eeg.events import seizures
+from bgb.evaluation.baseline import fit_baseline
+from bgb.evaluation.evaluate import stitch_all
+from bgb.evaluation.roc import rank_seconds
+from bgb.evaluation.series import RecordingScore
+from bgb.evaluation.stitching import check_window, stitch_recording
+from bgb.evaluation.threshold import choose_threshold
+from bgb.evaluation.validation import bounded_subset
+from bgb.training.estimate import Throughput
+from bgb.training.fit import build_data, build_module, predict, quiet_lightning
+from bgb.training.provenance import device_name
+
+_log = logging.getLogger(__name__)
+_HOUR_S = 3600
+# Shares of the seconds: warm-up and training, stitching, baseline.
+_WARM_UP, _TRAIN, _STITCH, _BASELINE = 0.1, 0.4, 0.3, 0.2
+_MIN_STEPS = 3  # of warm-up, and counted
+_BASELINE_SAMPLE_S = 2000  # seconds of EEG to fit on; the time grows in proportion
+
+_ResultT = TypeVar("_ResultT")
+
+
+def probe(config: TrainConfig, seconds: float) -> Throughput:
+    """Open the data of a run, building what its cache lacks, and measure."""
+    return measure(config, build_data(config), seconds=seconds)
+
+
+def measure(config: TrainConfig, data: EegDataModule, *, seconds: float) -> Throughput:
+    """Train and score for about `seconds`; nothing is written.
+
+    Raises
+    ------
+    ConfigError : the detector does not fit the window.
+    RunError : the loss is not finite.
+    """
+    pl.seed_everything(config.seed, verbose=False)
+    if config.trainer.threads:
+        torch.set_num_threads(config.trainer.threads)
+    detector = build_detector(
+        config.model, config.frontend, data.spec, window_s=config.data.window_s
+    )
+    check_window(detector)
+    windows_per_s, device = _train(config, data, detector, seconds=seconds)
+    scored = _score(config, data, detector.to(device).eval(), seconds=_STITCH * seconds)
+    fit_s, baseline = _baseline(config, data, seconds=_BASELINE * seconds)
+    speed = Throughput(
+        windows_per_s=windows_per_s,
+        scored_eeg_hours_per_s=scored,
+        baseline_fit_s=fit_s,
+        baseline_eeg_hours_per_s=baseline,
+        split_hours={split: _hours(data.cache.split(split)) for split in SPLITS},
+        device=device_name(device),
+        date=datetime.now(UTC).strftime("%Y-%m-%d"),
+        versions={"bgb": version("bgb"), "torch": torch.__version__, "on": platform.platform()},
+    )
+    _log.info(
+        "%s on %s: %.4g windows/s in training, %.4g h of EEG scored in a second",
+        config.model.name, speed.device, windows_per_s, scored,
+    )  # fmt: skip
+    return speed
+
+
+class _Clock(Callback):
+    """Count windows from the end of the warm-up on, and stop the training when time is up."""
+
+    def __init__(self, *, warm_up_s: float, counted_s: float) -> None:
+        super().__init__()
+        self._warm_up_s, self._counted_s = warm_up_s, counted_s
+        self._began = time.perf_counter()
+        self._num_steps = 0
+        self._is_warm = False
+        self.windows = 0
+        self.seconds = 0.0
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: object,
+        batch: WindowBatch,
+        batch_idx: int,
+    ) -> None:
+        if pl_module.device.type == "cuda":
+            torch.cuda.synchronize(pl_module.device)
+        self._num_steps += 1
+        self.windows += len(batch.start_B)
+        self.seconds = time.perf_counter() - self._began
+        if self._num_steps < _MIN_STEPS:
+            return
+        if not self._is_warm and self.seconds >= self._warm_up_s:
+            self._is_warm, self._num_steps, self.windows = True, 0, 0
+            self._began = time.perf_counter()
+        elif self._is_warm and self.seconds >= self._counted_s:
+            trainer.should_stop = True
+
+
+def _train(
+    config: TrainConfig, data: EegDataModule, detector: Detector, *, seconds: float
+) -> tuple[float, torch.device]:
+    """Return the windows trained on in a second, and where."""
+    clock = _Clock(warm_up_s=_WARM_UP * seconds, counted_s=_TRAIN * seconds)
+    decay = config.trainer.ema_decay
+    averaging: list[Callback] = [EMAWeightAveraging(decay=decay)] if decay else []
+    with quiet_lightning():
+        trainer = pl.Trainer(
+            accelerator=config.trainer.accelerator,
+            devices=1,
+            precision="bf16-mixed" if config.trainer.precision == "bf16-mixed" else "32-true",
+            max_epochs=1_000_000,  # the clock ends it
+            gradient_clip_val=config.optimizer.gradient_clip or None,
+            logger=False,
+            callbacks=[*averaging, clock],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(build_module(config, detector), train_dataloaders=data.train_dataloader())
+    return clock.windows / clock.seconds, trainer.strategy.root_device
+
+
+def _score(
+    config: TrainConfig, data: EegDataModule, detector: Detector, *, seconds: float
+) -> float:
+    """Return hours of EEG stitched, ranked and searched for a threshold in a second."""
+    subset = bounded_subset(
+        data.cache.split("dev"), max_hours=config.trainer.val_hours, seed=config.seed
+    )
+    # A threshold needs a seizure to be chosen on.
+    ordered = sorted(subset, key=lambda recording: not seizures(recording.events))
+    run = partial(predict, detector)
+    stitch_all(run, detector, [min(ordered, key=lambda each: each.duration_s)], config.evaluation)
+
+    def stitch(recording: CachedRecording) -> RecordingScore:
+        return stitch_recording(run, detector, recording, config.evaluation)
+
+    scores, stitched_s = _repeat(stitch, ordered, seconds)
+    began = time.perf_counter()
+    rank_seconds(scores)
+    choose_threshold(scores, config.postprocess)
+    return _hours(scores) / (stitched_s + time.perf_counter() - began)
+
+
+def _baseline(
+    config: TrainConfig, data: EegDataModule, *, seconds: float
+) -> tuple[float, float | None]:
+    """Return the seconds of fitting the baseline, and the hours of EEG it scores in a second."""
+    if not config.evaluation.baseline:
+        return 0.0, None
+    wanted_s = config.evaluation.baseline_seconds
+    sample_s = min(wanted_s, _BASELINE_SAMPLE_S)
+    train, dev = data.cache.split("train"), data.cache.split("dev")
+    available_s = _HOUR_S * _hours(train)
+    began = time.perf_counter()
+    fitted = fit_baseline(train, max_seconds=sample_s, seed=config.seed)
+    fit_s = time.perf_counter() - began
+    fitted.score(min(dev, key=lambda each: each.duration_s))
+    scores, scored_s = _repeat(fitted.score, dev, seconds)
+    grown = max(1.0, min(wanted_s, available_s) / sample_s)
+    return fit_s * grown, _hours(scores) / scored_s
+
+
+def _repeat(
+    score: Callable[[CachedRecording], _ResultT],
+    recordings: Sequence[CachedRecording],
+    seconds: float,
+) -> tuple[list[_ResultT], float]:
+    """Score recordings, over and over, until the seconds are over; at least one."""
+    began = time.perf_counter()
+    scores: list[_ResultT] = []
+    for recording in itertools.cycle(recordings):
+        scores.append(score(recording))
+        if time.perf_counter() - began >= seconds:
+            break
+    return scores, time.perf_counter() - began
+
+
+def _hours(recordings: Sequence[CachedRecording] | Sequence[RecordingScore]) -> float:
+    return sum(recording.duration_s for recording in recordings) / _HOUR_S
