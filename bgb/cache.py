@@ -53,8 +53,11 @@ def build_remotely(config: CacheConfig) -> "Table":
     from bgb.data.key import cache_key
     from bgb.infra.app import Session
     from bgb.infra.cache_build import fill_cache
+    from bgb.infra.cache_volume import volume_path
 
+    volume_path(config.data, config.infra)  # refuses what would be lost, before anything starts
     session = Session(config.infra, sweep_id=f"cache-{cache_key(config.data)}")
+    session.deploy()
     progress = not config.disable_progress
     cache = fill_cache(
         session, config.data, progress=progress, force=config.force, check_source=True

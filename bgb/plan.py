@@ -51,7 +51,8 @@ class PlannedJob:
         if self.speed is not None:
             found = estimate(self.config, self.speed)
             hours = (found.train, found.validation, found.evaluation)
-            measured = f"{self.config.model.name} on {self.machine}: {self.speed.text()}"
+            where = f" on {self.machine}" if self.config.infra is not None else ""
+            measured = f"{self.config.model.name}{where}: {self.speed.text()}"
         return PlanRow(
             number=self.number,
             overrides=" ".join(self.varied) or "-",
@@ -130,19 +131,19 @@ def _measure_remotely(
     """Fill the caches as a training would, then send one short job for each configuration."""
     from bgb.data.snapshot import snapshot_path
     from bgb.infra.cache_build import fill_cache
-    from bgb.infra.probe import new_session, probe_infra, run_calls
+    from bgb.infra.probe import announce, probe_infra, run_calls, temporary_session
     from bgb.training.throughput import probe
 
-    session = new_session(probe_infra(infra, seconds=seconds))
-    try:
-        for config in {snapshot_path(config.data): config for config in configs}.values():
-            fill_cache(session, config.data, progress=not config.disable_progress)
-        ready = [
-            replace(config, data=replace(config.data, check_source=False)) for config in configs
-        ]
-        return run_calls(session, probe, [(config, seconds) for config in ready], rates)
-    finally:
-        session.stop()
+    progress = not configs[0].disable_progress
+    short = probe_infra(infra, seconds=seconds)
+    announce(short, len(configs), rates)
+    # A cache may take longer than a measurement, whose limits end all else.
+    with temporary_session(infra, outlives_interrupt=True) as session:
+        for data in {snapshot_path(config.data): config.data for config in configs}.values():
+            fill_cache(session, data, progress=progress)
+    ready = [replace(config, data=replace(config.data, check_source=False)) for config in configs]
+    with temporary_session(short) as session:
+        return run_calls(session, probe, [(config, seconds) for config in ready])
 
 
 def _print_plan(config: PlanConfig, jobs: list[PlannedJob]) -> None:

@@ -92,7 +92,7 @@ def test_training_reads_its_corpus_from_s3_once(
 def test_storage_draws_and_measures_a_bucket(environment: dict[str, str], tmp_path: Path) -> None:
     words = ("storage", "data=tusz", f"data.root={BUCKET}", "probe=true", "probe_files=3")
     shown = run(tmp_path, environment, *words).stdout
-    assert "s3://eeg/tusz/edf  s3, 10 files" in shown
+    assert "s3://eeg/tusz/edf  10 files" in shown
     assert "5 EDF (train 3, dev 1, eval 1)" in shown
     assert "list prices of" in shown
     (row,) = [line for line in shown.splitlines() if "this machine" in line]

@@ -37,7 +37,7 @@ class ByteProgress:
         self._done, self._files = num_bytes, num_files
         if self._bar is not None:
             self._bar.update(self._task, completed=num_bytes, file=name)
-        elif time.monotonic() - self._last_line > _LINE_EVERY_S:
+        elif num_bytes and time.monotonic() - self._last_line > _LINE_EVERY_S:
             self._last_line = time.monotonic()
             elapsed = self._last_line - self._started
             _LOG.info(

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 UNREACHABLE_S = 600.0  # `look` waits so long for a network that is gone
+DEPLOY_TRIES = 3
 _DEPLOYED = "_deployed"  # key in the Dict of progress: digest of what was deployed
 
 
@@ -194,6 +195,20 @@ class Session:
         return digest
 
     def _deploy(self) -> None:
+        import modal
+
+        for left in reversed(range(DEPLOY_TRIES)):
+            try:
+                self._deploy_once()
+            except modal.exception.ExecutionError as error:
+                # Somebody saved a file of ours meanwhile; Modal ships no mixture of old and new.
+                if left == 0 or "modified during build" not in str(error):
+                    raise
+                _log.info("%s Trying again", error)
+            else:
+                return
+
+    def _deploy_once(self) -> None:
         import modal
 
         app = deployment.build_app(self.infra, name=self.name, packages=self._packages)

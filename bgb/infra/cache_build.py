@@ -92,6 +92,7 @@ def fill_cache(
 
     Parameters
     ----------
+    session : deployed.
     force : build again what is there already.
     check_source : compare even a complete cache with the EDF files.
 
@@ -99,12 +100,14 @@ def fill_cache(
     ------
     BgbError : see `prepare_caches`; what was built before is kept.
     """
-    volume_path(data, session.infra)  # refuses what does not lie there, before anything starts
-    session.deploy()
     cache = None if force or check_source else find_cache(session.volume, data, session.infra)
     if cache is None:
         _refuse_without_sources(data)
-        _Build(session, data, load_rates(), progress).run(force=force)
+        try:
+            _Build(session, data, load_rates(), progress).run(force=force)
+        except KeyboardInterrupt:
+            _LOG.warning("Ctrl-C: containers go on filling the cache; repeat the command to go on")
+            raise
         cache = find_cache(session.volume, data, session.infra)
     if cache is None:
         raise InfraError(
@@ -214,11 +217,12 @@ class _Build:
         return _value(reply)
 
     def _num_shares(self, plan: CachePlan) -> int:
-        most = self.session.infra.cache.containers
-        if self.session.infra.volume.version == 1 and most > _V1_WRITERS:
+        infra = self.session.infra
+        num_shares = min(infra.cache.containers, -(-sum(plan.sizes) // _BYTES_A_CONTAINER))
+        if infra.volume.version == 1 and num_shares > _V1_WRITERS:
             _LOG.info("a Volume of version 1 takes %d writers at once", _V1_WRITERS)
-            most = _V1_WRITERS
-        return max(1, min(most, -(-sum(plan.sizes) // _BYTES_A_CONTAINER)))
+            num_shares = _V1_WRITERS
+        return max(1, num_shares)
 
     def _ticket(self, name: str) -> Ticket:
         """Return the ticket of a call that no other call shares: nothing stored is reused."""

@@ -31,7 +31,7 @@ class Bound:
         """Return one line: the product and where its factors come from."""
         jobs = "1 job" if self.num_jobs == 1 else f"{self.num_jobs} jobs"
         return (
-            f"{jobs} x at most {self.hours_per_job:g} h x {dollars(self.usd_per_hour)}/h "
+            f"{jobs} x at most {self.hours_per_job:.3g} h x {dollars(self.usd_per_hour)}/h "
             f"({self.machine}) = at most {dollars(self.usd)} (rates: {self.source})"
         )
 

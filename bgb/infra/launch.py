@@ -93,6 +93,8 @@ class Sweep:
     def _fetch_rest(self, ledger: Ledger, sent: Sequence[Sent]) -> None:
         """Fetch the files of finished jobs that could not be fetched when they ended."""
         rest = [one for one in sent if one.reply and not ledger.records[one.job.num].synced]
+        if not rest:
+            return
         session = Session(self.infra, sweep_id=ledger.sweep_id)
         watch = Watch(session, self.infra, jobs=rest, ledger=ledger)
         for one in rest:

@@ -9,6 +9,7 @@ from rich.table import Table
 from bgb.config.infra import InfraConfig
 from bgb.errors import InfraError
 from bgb.infra.cost import check_budget, dollars, machine_text, upper_bound
+from bgb.infra.deployment import JOB, num_containers
 from bgb.infra.prices import Rates, usd_per_hour
 
 _HOUR_S = 3600
@@ -105,10 +106,11 @@ def _notes_of_infra(
     bound = upper_bound(infra, num_jobs, rates)
     notes = [f"Upper bound: {bound.text()}."]
     if num_jobs > 1 and all(row.hours for row in rows):
-        end_h = wall_hours([row.total_h for row in rows], num_at_once=infra.max_containers)
+        num_at_once = num_containers(infra, JOB)
+        end_h = wall_hours([row.total_h for row in rows], num_at_once=num_at_once)
         notes.append(
-            f"With infra.max_containers={infra.max_containers} at once the last job ends after "
-            f"about {duration_text(end_h)}."
+            f"With {num_at_once} jobs at once (infra.max_containers, infra.volume.version) the "
+            f"last one ends after about {duration_text(end_h)}."
         )
     for row in rows:
         if row.total_h > infra.max_hours:

@@ -3,10 +3,11 @@
 Whoever plans measures with this: no ledger, no resume; when it ends, nothing is left running.
 """
 
+import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,23 +33,46 @@ def probe_infra(infra: InfraConfig, *, seconds: float) -> InfraConfig:
     )
 
 
+def announce(infra: InfraConfig, num_calls: int, rates: Rates) -> None:
+    """Say what the calls may cost at most; refuse them above `infra.max_cost_usd`."""
+    bound = upper_bound(infra, num_calls, rates)
+    check_budget(bound, infra)
+    _LOG.info("measuring: %s", bound.text())
+
+
+@contextlib.contextmanager
+def temporary_session(infra: InfraConfig, *, outlives_interrupt: bool = False) -> Iterator[Session]:
+    """Deploy an app under a name that no other command uses, and stop it in the end.
+
+    Parameters
+    ----------
+    outlives_interrupt : Ctrl-C leaves it, so that containers end their work; it costs nothing then.
+    """
+    session = Session(infra, sweep_id=f"plan-{uuid.uuid4().hex[:8]}", packages=infra.packages)
+    is_left = False
+    try:
+        session.deploy()
+        yield session
+    except KeyboardInterrupt:
+        is_left = outlives_interrupt
+        raise
+    finally:
+        if not is_left:
+            session.stop()
+
+
 def run_calls(
     session: Session,
     function: Callable[..., Any],  # Any: whatever it returns
     arguments: Sequence[tuple[Any, ...]],
-    rates: Rates,
 ) -> list[Any]:
     """Call a function once for each tuple of arguments; return what the calls return, in order.
 
     Raises
     ------
-    InfraError : the calls may cost more than `infra.max_cost_usd`, or Modal refuses them.
+    InfraError : Modal refuses the calls.
     BaseException : what the first failing call raised; the others are cancelled.
     """
-    bound = upper_bound(session.infra, len(arguments), rates)
-    check_budget(bound, session.infra)
-    session.deploy()
-    _LOG.info("measuring: %s", bound.text())
     waiting: dict[str, int] = {}
     values: list[Any] = [None] * len(arguments)
     try:
@@ -67,8 +91,3 @@ def run_calls(
         for call in waiting:
             session.cancel(call)
     return values
-
-
-def new_session(infra: InfraConfig) -> Session:
-    """Return a session under a name of its own: nobody else's app is touched."""
-    return Session(infra, sweep_id=f"plan-{uuid.uuid4().hex[:8]}", packages=infra.packages)

@@ -17,7 +17,7 @@ from bgb.infra.cost import dollars
 _LOG = logging.getLogger(__name__)
 _SUMMARY_EVERY_S = 60.0
 _MAX_ROWS = 40  # of the live table; finished and waiting jobs are summed up below it
-_OF_THE_WORKER = frozenset({"state", "attempt", "started", "seconds", "at", "call_id"})
+_OF_THE_WORKER = frozenset({"state", "attempt", "started", "seconds", "at", "call_id", "task_id"})
 _COLOURS = {
     **{"running": "cyan", "done": "green", "failed": "red"},
     **{"preempted": "yellow", "cancelled": "yellow"},

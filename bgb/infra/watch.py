@@ -175,10 +175,9 @@ class Watch:
         failed = sum(sent.state == FAILED for sent in self.jobs)
         most = self._infra.fail_fast
         if most is not None and failed >= most and self.open_jobs:
-            _LOG.error(
-                "%d jobs failed: the others are cancelled (infra.fail_fast=%d)", failed, most
-            )
-            self.cancel_all(f"{failed} jobs had failed (infra.fail_fast={most})")
+            reason = f"{failed} failed, infra.fail_fast={most}"
+            _LOG.error("the other jobs are cancelled: %s", reason)
+            self.cancel_all(reason)
 
     def _explain(self, sent: Sent, failure: Failure) -> str:
         if failure.traceback_text:

@@ -50,12 +50,14 @@ class Metrics(Callback):
     """Write a row to every logger each `every_steps` steps and one at the end of each epoch.
 
     `train/loss` is that of one batch, `train/epoch_loss` the mean of the epoch. Rows count the
-    optimiser steps done, so that a resumed run knows which rows are its own.
+    optimiser steps done, so that a resumed run knows which rows are its own. Whoever watches the
+    job sees the loss and the metric `monitor`.
     """
 
-    def __init__(self, validation: Validation, *, every_steps: int) -> None:
+    def __init__(self, validation: Validation, *, every_steps: int, monitor: str) -> None:
         super().__init__()
         self.validation = validation
+        self.monitor = monitor
         self.every_steps = every_steps
         self._loss_sum = 0.0
         self._num_steps = 0
@@ -94,7 +96,8 @@ class Metrics(Callback):
         text = " ".join(f"{name}={value:.4g}" for name, value in metrics.items())
         seconds = time.monotonic() - self._started
         position = _position(trainer)
-        job.current().progress(**position, **metrics)
+        shown = {key: value for key, value in metrics.items() if key == self.monitor}
+        job.current().progress(**position, **shown)
         _log.info("epoch %s step %d: %s (%.1f s)", *position.values(), text, seconds)
 
     def state_dict(self) -> dict[str, Any]:  # Any: Lightning's signature

@@ -238,7 +238,7 @@ def _callbacks(
     return [
         *callbacks,
         validation,
-        Metrics(validation, every_steps=trainer.log_every_steps),
+        Metrics(validation, every_steps=trainer.log_every_steps, monitor=trainer.monitor),
         Checkpoints(
             folder.last,
             folder.best,

@@ -103,7 +103,7 @@ class AppRpcs:
             app.name = request.name
         app.version += 1
         app.deployed_at = time.time() if app.state == "deployed" else 0.0
-        await self.scheduler.roll_over(app.app_id)
+        await self.state.notify()  # containers of an older version end when they are free
         await stream.send_message(
             api_pb2.AppPublishResponse(url=_url(app), deployed_at=app.deployed_at)
         )

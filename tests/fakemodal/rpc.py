@@ -4,6 +4,7 @@
 on an instance, so that a method nobody wrote still answers, with its name.
 """
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -11,8 +12,11 @@ from typing import Any
 
 from grpclib import GRPCError, Status
 from grpclib.const import Handler
-from grpclib.server import Stream
+from grpclib.protocol import H2Protocol
+from grpclib.server import Server, Stream
 from modal_proto.api_grpc import ModalClientBase
+
+from tests.fakemodal.state import Knobs
 
 log = logging.getLogger(__name__)
 
@@ -29,24 +33,49 @@ def task_of(stream: Stream[Any, Any]) -> str | None:
 class Servable:
     """What `grpclib.server.Server` serves: every RPC of the protocol, through `servicer`."""
 
-    def __init__(self, servicer: object, rpcs: Counter[str]) -> None:
+    def __init__(self, servicer: object, rpcs: Counter[str], knobs: Knobs) -> None:
         self._servicer = servicer
         self._rpcs = rpcs
+        self._knobs = knobs
 
     def __mapping__(self) -> dict[str, Handler]:
-        return ModalClientBase.__mapping__(_Router(self._servicer, self._rpcs))  # type: ignore[arg-type]
+        return ModalClientBase.__mapping__(_Router(self._servicer, self._rpcs, self._knobs))  # type: ignore[arg-type]
+
+
+class GrpcServer(Server):
+    """A gRPC server that also closes its connections, whose clients may outlive it."""
+
+    def __init__(self, handlers: list[Servable]) -> None:
+        super().__init__(handlers)
+        self._protocols: list[H2Protocol] = []
+
+    async def hang_up(self) -> None:
+        """Stop listening and close every connection."""
+        self.close()
+        await self.wait_closed()
+        for protocol in self._protocols:
+            if hasattr(protocol, "connection"):  # set when the connection was made
+                protocol.connection.close()
+        await asyncio.sleep(0)  # transports close in the loop's next round
+
+    def _protocol_factory(self) -> H2Protocol:
+        self._protocols.append(super()._protocol_factory())
+        return self._protocols[-1]
 
 
 class _Router:
-    def __init__(self, servicer: object, rpcs: Counter[str]) -> None:
+    def __init__(self, servicer: object, rpcs: Counter[str], knobs: Knobs) -> None:
         self._servicer = servicer
         self._rpcs = rpcs
+        self._knobs = knobs
 
     def __getattr__(self, name: str) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
         handler = getattr(self._servicer, name, None)
 
         async def call(stream: Stream[Any, Any]) -> None:
             self._rpcs[name] += 1
+            if self._knobs.offline and task_of(stream) is None:
+                raise GRPCError(Status.UNAVAILABLE, "the network is down")
             if name not in _WITHOUT_CREDENTIALS:
                 _authenticate(stream)
             if handler is None:

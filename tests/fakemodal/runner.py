@@ -6,7 +6,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,14 @@ class Runner:
     on_end: Callable[[TaskRecord, int], Coroutine[Any, Any, None]]
 
     def __init__(
-        self, root: Path, state: State, stores: Stores, *, server_url: str, heartbeat_s: float
+        self,
+        root: Path,
+        state: State,
+        stores: Stores,
+        *,
+        server_url: str,
+        heartbeat_s: float,
+        shared: Sequence[Path],
     ) -> None:
         self._root = root
         self._state = state
@@ -36,7 +43,7 @@ class Runner:
         self._server_url = server_url
         self._heartbeat_s = heartbeat_s
         self._loop = asyncio.get_running_loop()
-        self.shared: tuple[Path, ...] = ()
+        self._shared = tuple(shared)
 
     def new_task(self, function: FunctionRecord) -> TaskRecord:
         """Register a container that is about to start."""
@@ -93,7 +100,7 @@ class Runner:
         (image / "root").mkdir(parents=True, exist_ok=True)
         self._stores.mounts.mount_files(definition.mount_ids, image)
         binds = [sandbox.Bind(path, f"/{path.name}") for path in sorted(image.iterdir())]
-        binds += [sandbox.Bind(path, str(path)) for path in self.shared]
+        binds += [sandbox.Bind(path, str(path)) for path in self._shared]
         for mount in definition.volume_mounts:
             copy = self._stores.volumes.working_copy(
                 mount.volume_id,

@@ -67,7 +67,10 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
 
 def _unshare() -> list[str]:
     flags = "-m" if os.geteuid() == 0 else "-Urm"
-    return [shutil.which("unshare") or "unshare", flags, "--"]
+    command = [shutil.which("unshare") or "unshare", flags, "--"]
+    setpriv = shutil.which("setpriv")
+    # Containers end with the process that serves them, even when that is killed.
+    return [*command, setpriv, "--pdeathsig", "KILL", "--"] if setpriv else command
 
 
 def _has_shared_library() -> bool:

@@ -7,6 +7,7 @@ crashes its container `crash_limit` times fails; a deployed app tries for ever.
 """
 
 import asyncio
+import time
 
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2
@@ -132,7 +133,7 @@ class Scheduler:
     async def stop_app(self, app_id: str) -> None:
         """Stop an app: containers end (with a grace period where they work), inputs too."""
         app = self.state.apps[app_id]
-        app.state, app.stopped_at = "stopped", asyncio.get_running_loop().time()
+        app.state, app.stopped_at = "stopped", time.time()
         for function in [f for f in self.state.functions.values() if f.app_id == app_id]:
             while function.pending:
                 self._complete(function.pending.popleft(), _terminated(), None)
@@ -142,10 +143,6 @@ class Scheduler:
                     self.interrupt(task, "its app was stopped")
                 elif not task.asked:
                     self._runner.kill(task, "its app was stopped")
-        await self.state.notify()
-
-    async def roll_over(self, app_id: str) -> None:
-        """Let containers of an older version end after what they are doing."""
         await self.state.notify()
 
     def interrupt(self, task: TaskRecord, reason: str, *, grace_s: float | None = None) -> None:
@@ -248,10 +245,10 @@ class Scheduler:
 
     async def _ended(self, task: TaskRecord, exit_code: int) -> None:
         """Clean up after a container and start what it held again."""
-        task.ended = True
         function = self.state.functions[task.function_id]
         app = self.state.apps[function.app_id]
         await self._runner.clean_up(task, exit_code)
+        task.ended = True
         held, task.held = list(task.held.values()), {}
         for record in held:
             crashed = not task.killed_because and not task.interrupted

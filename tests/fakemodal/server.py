@@ -6,99 +6,36 @@ What it cannot tell about the real service is listed in `docs/modal.md`.
 
 import asyncio
 import os
-import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from grpclib.protocol import H2Protocol
-from grpclib.server import Server
-
-from tests.fakemodal import sandbox
-from tests.fakemodal.apps import AppRpcs
-from tests.fakemodal.billing import BillingRpcs
-from tests.fakemodal.blobs import BlobRpcs, BlobServer
-from tests.fakemodal.calls import CallRpcs
+from tests.fakemodal import sandbox, views
 from tests.fakemodal.client import connected
-from tests.fakemodal.container_rpcs import ContainerRpcs
-from tests.fakemodal.dicts import DictRpcs
-from tests.fakemodal.functions import FunctionRpcs
-from tests.fakemodal.images import ImageRpcs
-from tests.fakemodal.logs import LogBook, LogRpcs
-from tests.fakemodal.mounts import MountRpcs
+from tests.fakemodal.control import Control
 from tests.fakemodal.options import options_of
-from tests.fakemodal.rpc import Servable, task_of
-from tests.fakemodal.runner import Runner
-from tests.fakemodal.scheduler import Scheduler
-from tests.fakemodal.secrets import SecretRpcs
 from tests.fakemodal.state import Knobs, State
 from tests.fakemodal.stores import Stores
-from tests.fakemodal.volume_rpcs import VolumeRpcs
 
 T = TypeVar("T")
-_START_S = 30.0
+_LOOP_S = 60.0
 
 
-@dataclass(frozen=True)
-class App:
-    app_id: str
-    name: str
-    state: str
+class _Knob:
+    """An attribute that is kept in `knobs`, where the server reads it."""
 
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
 
-@dataclass(frozen=True)
-class Call:
-    """`status`: pending, running, success, failure, terminated, timeout or init_failure."""
+    def __get__(self, fake: "FakeModal", owner: type | None = None) -> Any:
+        return getattr(fake.knobs, self._name)
 
-    call_id: str
-    function_name: str
-    status: str
-    attempts: int
-
-
-@dataclass(frozen=True)
-class Container:
-    """`call_id` is the call that it works on, None while it has none."""
-
-    task_id: str
-    function_name: str
-    call_id: str | None
-    pid: int | None
-    alive: bool
-    started_at: float
-
-
-class Servicer(
-    AppRpcs,
-    FunctionRpcs,
-    CallRpcs,
-    ImageRpcs,
-    ContainerRpcs,
-    LogRpcs,
-    MountRpcs,
-    BlobRpcs,
-    SecretRpcs,
-    VolumeRpcs,
-    DictRpcs,
-    BillingRpcs,
-):
-    """All RPC handlers over one state; made in the server's loop."""
-
-    def __init__(self, state: State, stores: Stores, knobs: Knobs, runner: Runner) -> None:
-        self.state = state
-        self.stores = stores
-        self.knobs = knobs
-        self.runner = runner
-        self.scheduler = Scheduler(state, knobs, runner)
-        self.logs = LogBook(state)
-
-    def task_of(self, stream: Any) -> str | None:
-        return task_of(stream)
+    def __set__(self, fake: "FakeModal", value: Any) -> None:
+        setattr(fake.knobs, self._name, value)
 
 
 class FakeModal:
@@ -116,6 +53,10 @@ class FakeModal:
         Host folders that every container sees, writable, at the same path.
     """
 
+    start_delay_s = _Knob()  # how much longer every container takes to start
+    fail_image = _Knob()  # the text with which image builds fail, None when they succeed
+    offline = _Knob()  # clients get UNAVAILABLE, containers go on
+
     def __init__(
         self,
         root: Path,
@@ -129,13 +70,14 @@ class FakeModal:
         self.knobs = Knobs(heartbeat_s=heartbeat_s)
         self.rpcs: Counter[str] = Counter()
         self.environment: dict[str, str] = {}
-        self._buckets = dict(buckets or {})
-        self._secrets = {name: dict(values) for name, values in (secrets or {}).items()}
-        self._shared = tuple(shared)
+        self._given = {
+            "buckets": dict(buckets or {}),
+            "secrets": {name: dict(values) for name, values in (secrets or {}).items()},
+            "shared": tuple(shared),
+        }
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._servicer: Servicer
-        self._closing: list[Callable[[], Any]] = []
+        self._control: Control
 
     def __enter__(self) -> "FakeModal":
         reason = sandbox.why_not()
@@ -152,7 +94,7 @@ class FakeModal:
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._on_loop(self._close())
+            self._on_loop(self._control.close())
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
@@ -163,63 +105,28 @@ class FakeModal:
         return connected(self.environment)
 
     @property
-    def start_delay_s(self) -> float:
-        return self.knobs.start_delay_s
-
-    @start_delay_s.setter
-    def start_delay_s(self, value: float) -> None:
-        self.knobs.start_delay_s = value
-
-    @property
-    def fail_image(self) -> str | None:
-        return self.knobs.fail_image
-
-    @fail_image.setter
-    def fail_image(self, value: str | None) -> None:
-        self.knobs.fail_image = value
+    def stores(self) -> Stores:
+        return self._control.stores
 
     @property
     def rates(self) -> dict[str, str] | None:
-        return self._servicer.stores.rates
+        return self.stores.rates
 
     @rates.setter
     def rates(self, value: dict[str, str] | None) -> None:
-        self._servicer.stores.rates = value
+        self.stores.rates = value
 
-    @property
-    def stores(self) -> Stores:
-        return self._servicer.stores
-
-    def apps(self) -> list[App]:
+    def apps(self) -> list[views.App]:
         """Return every app that was made, the oldest first."""
-        apps = list(self._state.apps.values())
-        return [App(app.app_id, app.name, app.state) for app in apps]
+        return views.apps_of(self._state)
 
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[views.Call]:
         """Return every function call, the oldest first."""
-        return [
-            Call(
-                call.call_id,
-                self._state.functions[call.function_id].name,
-                _status([record.status for record in call.inputs.values()]),
-                sum(record.attempts for record in call.inputs.values()),
-            )
-            for call in list(self._state.calls.values())
-        ]
+        return views.calls_of(self._state)
 
-    def containers(self) -> list[Container]:
+    def containers(self) -> list[views.Container]:
         """Return every container, the oldest first, ended ones too."""
-        return [
-            Container(
-                task.task_id,
-                self._state.functions[task.function_id].name,
-                task.last_call_id or None,
-                task.process.pid if task.process else None,
-                task.process is not None and task.process.returncode is None and not task.ended,
-                task.started_at,
-            )
-            for task in list(self._state.tasks.values())
-        ]
+        return views.containers_of(self._state)
 
     def preempt(self, task_id: str, grace_s: float = 5.0) -> None:
         """Interrupt a container as a preemption does; its input starts again in another."""
@@ -227,7 +134,7 @@ class FakeModal:
 
         async def interrupt() -> None:
             reason = "worker preemption; its input will be restarted"
-            self._servicer.scheduler.interrupt(task, reason, grace_s=grace_s)
+            self._control.scheduler.interrupt(task, reason, grace_s=grace_s)
 
         self._on_loop(interrupt())
 
@@ -236,7 +143,7 @@ class FakeModal:
         task = self._state.tasks[task_id]
 
         async def kill() -> None:
-            self._servicer.runner.kill(task, "lost")
+            self._control.runner.kill(task, "lost")
 
         self._on_loop(kill())
 
@@ -266,7 +173,7 @@ class FakeModal:
         functions = list(self._state.functions.values())
         return [options_of(f, self._state, self.stores) for f in functions if f.version]
 
-    def wait_until(self, condition: Callable[[], T], timeout_s: float = 30.0) -> T:
+    def wait_until(self, condition: Callable[[], T], timeout_s: float = 60.0) -> T:
         """Poll until `condition` is true and return its value; fail after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while not (value := condition()):
@@ -277,101 +184,17 @@ class FakeModal:
 
     @property
     def _state(self) -> State:
-        return self._servicer.state
+        return self._control.state
 
     def _on_loop(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_START_S)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_LOOP_S)
 
     async def _open(self) -> None:
-        blobs = BlobServer(self.root)
-        base_url = await blobs.start()
-        self._closing.append(blobs.stop)
-        state = State()
-        stores = Stores(self.root, base_url, self._secrets, self._buckets)
-        listener = socket.socket()
-        listener.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        heartbeat_s = self.knobs.heartbeat_s
-        runner = Runner(self.root, state, stores, server_url=url, heartbeat_s=heartbeat_s)
-        runner.shared = self._shared
-        self._servicer = Servicer(state, stores, self.knobs, runner)
-        server = _GrpcServer([Servable(self._servicer, self.rpcs)])
-        await server.start(sock=listener)
-        self._closing.append(lambda: _stop(server))
-        watcher = asyncio.create_task(self._watch_clients())
-        self._closing.append(lambda: _cancel(watcher))
-        self._closing.append(self._kill_all)
+        self._control = Control(self.root, self.knobs)
         self.environment = {
-            "MODAL_SERVER_URL": url,
+            "MODAL_SERVER_URL": await self._control.open(self.rpcs, **self._given),
             "MODAL_TOKEN_ID": "ak-fake",
             "MODAL_TOKEN_SECRET": "as-fake",
             "MODAL_CONFIG_PATH": os.fspath(self.root / "no-modal.toml"),
             "MODAL_DISABLE_API_PROXY": "1",
         }
-
-    async def _close(self) -> None:
-        while self._closing:
-            await self._closing.pop()()
-        rest = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
-        await self._loop.shutdown_default_executor()
-
-    async def _kill_all(self) -> None:
-        state = self._servicer.state
-        for app in state.apps.values():
-            app.state = "stopped"
-        for task in state.tasks.values():
-            self._servicer.runner.kill(task, "the loopback Modal ends")
-        while any(task.process and not task.ended for task in state.tasks.values()):
-            await asyncio.sleep(0.01)
-
-    async def _watch_clients(self) -> None:
-        """Stop ephemeral apps whose client no longer sends heartbeats."""
-        while True:
-            await asyncio.sleep(0.5)
-            for app in list(self._state.apps.values()):
-                allowed_s = self.knobs.client_timeout_s
-                if app.beats > 1:
-                    allowed_s = min(allowed_s, 5 * app.beat_interval_s + 2)
-                silent_s = time.monotonic() - app.last_beat
-                if app.state in ("ephemeral", "initializing") and silent_s > allowed_s:
-                    await self._servicer.scheduler.stop_app(app.app_id)
-
-
-def _status(statuses: list[str]) -> str:
-    if any(status in ("running",) for status in statuses):
-        return "running"
-    if not statuses or any(status in ("pending", "retrying") for status in statuses):
-        return "pending"
-    return next((status for status in statuses if status != "success"), "success")
-
-
-class _GrpcServer(Server):
-    """A gRPC server that also closes its connections, whose clients may outlive it."""
-
-    def __init__(self, handlers: list[Servable]) -> None:
-        super().__init__(handlers)
-        self._protocols: list[H2Protocol] = []
-
-    def _protocol_factory(self) -> H2Protocol:
-        self._protocols.append(super()._protocol_factory())
-        return self._protocols[-1]
-
-    def hang_up(self) -> None:
-        for protocol in self._protocols:
-            if hasattr(protocol, "connection"):  # set when the connection was made
-                protocol.connection.close()
-
-
-async def _stop(server: _GrpcServer) -> None:
-    server.close()
-    await server.wait_closed()
-    server.hang_up()
-    await asyncio.sleep(0)  # transports close in the loop's next round
-
-
-async def _cancel(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

@@ -37,6 +37,7 @@ class Knobs:
     heartbeat_s: float = 1.0
     start_delay_s: float = 0.0
     fail_image: str | None = None
+    offline: bool = False
     idle_s: float = 2.0  # how long a container without work waits for more
     max_containers: int = 4  # of a function that does not say
     crash_limit: int = 5

@@ -54,9 +54,6 @@ class LocalSession:
         self.calls, self.tickets, self.cancelled, self.replies, self.values = [], [], [], {}, {}
         self.pending = Counter()
 
-    def deploy(self):
-        pass
-
     def submit(self, function, *args, pool, ticket):
         assert pool == "cpu"
         self.calls.append((function, args))

@@ -97,6 +97,19 @@ def write_and_sleep(folder: str, path: str) -> int:
     return attempt
 
 
+def commit_and_sleep(folder: str, volume: str, path: str) -> str:
+    """Commit in the first attempt and wait to be killed; return what the next one sees."""
+    import modal
+
+    if Path(path).exists():
+        return Path(path).read_text()
+    Path(path).write_text("committed")
+    modal.Volume.from_name(volume).commit()
+    note(folder, "attempt")
+    time.sleep(30)
+    return "was not killed"
+
+
 def crash(folder: str) -> None:
     note(folder, "attempt")
     os._exit(7)

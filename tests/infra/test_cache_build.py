@@ -186,6 +186,22 @@ def test_share_says_how_far_it_is_and_publishes_at_the_end(session, data):
     assert [values["done_files"] for values in told[:-1]] == [3, 4, 5]
 
 
+def test_progress_of_all_containers_is_one(session, data, many_shares, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr("bgb.data.progress._LINE_EVERY_S", 0)
+    half = {"state": "running", "done_bytes": 30_000, "done_files": 1}
+
+    def progress():
+        shares = [ticket.name for ticket in session.tickets if "share" in ticket.name]
+        return {shares[0]: half, shares[3]: half} if len(shares) == 5 else {}
+
+    session.progress = progress
+    fill(session, data)
+    assert "cache: 2 of 5 files, " in caplog.text
+    total = sum(path.stat().st_size for path in Path(data.root).rglob("*.edf"))
+    assert f"{100 * 60_000 / total:.0f} %" in caplog.text
+
+
 def test_failing_recordings_are_all_named_and_no_job_starts(session, data, many_shares):
     (Path(data.root) / "train" / "aaaaaaab_s001_t000.edf").write_bytes(b"not an EDF")
     lacking = ("Fp1", "Fp2", "Fz", "Cz", "Pz")

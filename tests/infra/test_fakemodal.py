@@ -1,18 +1,14 @@
 """The loopback Modal runs the real client and real containers as Modal does."""
 
-import os
-import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import modal
 import pytest
 
 from tests.fakemodal import FakeModal, why_not
-from tests.infra.shipping import Deploy, deployer, shipped
+from tests.infra.shipping import Deploy, deployer
 
 pytestmark = [
     pytest.mark.modal,
@@ -41,7 +37,7 @@ def deploy(fake: FakeModal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_deployed_function_is_found_by_name_and_spawned(fake: FakeModal, deploy: Deploy) -> None:
     call = deploy("double").spawn(21)
-    assert modal.FunctionCall.from_id(call.object_id).get(timeout=20) == 42
+    assert modal.FunctionCall.from_id(call.object_id).get(timeout=60) == 42
     assert [(c.status, c.attempts) for c in fake.calls()] == [("success", 1)]
     assert [(app.name, app.state) for app in fake.apps()] == [("jobs", "deployed")]
 
@@ -70,7 +66,7 @@ def test_map_returns_results_in_order(deploy: Deploy) -> None:
 
 def test_large_inputs_and_outputs_travel_as_blobs(fake: FakeModal, deploy: Deploy) -> None:
     data = b"y" * (3 << 20)
-    assert deploy("length").spawn(data).get(timeout=20) == len(data)
+    assert deploy("length").spawn(data).get(timeout=60) == len(data)
     assert deploy("big").remote(3 << 20) == b"x" * (3 << 20)
     assert any(data in payload for payload in fake.payloads())
 
@@ -81,12 +77,12 @@ def test_poll_of_an_unfinished_call_raises_timeout(fake: FakeModal, deploy: Depl
     with pytest.raises(TimeoutError):
         call.get(timeout=0)
     assert [c.alive for c in fake.containers()] == [False]
-    assert call.get(timeout=20) == 2
+    assert call.get(timeout=60) == 2
 
 
 def test_expired_output_is_told_from_an_unfinished_one(fake: FakeModal, deploy: Deploy) -> None:
     call = deploy("double").spawn(1)
-    call.get(timeout=20)
+    call.get(timeout=60)
     fake.expire(call.object_id)
     with pytest.raises(modal.exception.OutputExpiredError):
         call.get(timeout=0)
@@ -95,7 +91,7 @@ def test_expired_output_is_told_from_an_unfinished_one(fake: FakeModal, deploy: 
 def test_max_containers_bounds_a_function(fake: FakeModal, deploy: Deploy) -> None:
     function = deploy("double", max_containers=1)
     calls = [function.spawn(n) for n in range(4)]
-    assert [call.get(timeout=30) for call in calls] == [0, 2, 4, 6]
+    assert [call.get(timeout=60) for call in calls] == [0, 2, 4, 6]
     assert len(fake.containers()) == 1
 
 
@@ -187,7 +183,7 @@ def test_volume_is_committed_when_its_container_ends(fake: FakeModal, deploy: De
 
 
 def test_secrets_are_in_no_payload(fake: FakeModal, deploy: Deploy) -> None:
-    deploy("look", secrets=[modal.Secret.from_name("keys")]).spawn().get(timeout=20)
+    deploy("look", secrets=[modal.Secret.from_name("keys")]).spawn().get(timeout=60)
     assert any(b"def look" in payload for payload in fake.payloads())
     assert not any(b"sesame-open" in payload for payload in fake.payloads())
 
@@ -243,88 +239,7 @@ def test_unknown_rpc_answers_with_its_name(fake: FakeModal) -> None:
 def test_logs_of_a_call_are_only_its_own(fake: FakeModal, deploy: Deploy) -> None:
     function = deploy("double", max_containers=1)
     calls = [function.spawn(n) for n in (7, 8)]
-    assert [call.get(timeout=20) for call in calls] == [14, 16]
+    assert [call.get(timeout=60) for call in calls] == [14, 16]
     lines = [entry.message for entry in calls[1].logs.tail()]
     assert lines == ["doubling 8\n"]
     assert [entry.message for entry in calls[0].logs.stream()] == ["doubling 7\n"]
-
-
-def test_ephemeral_app_stops_with_its_client_and_shows_its_logs(
-    fake: FakeModal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    app = modal.App("short")
-    double = app.function()(shipped(tmp_path, monkeypatch).double)
-    with modal.enable_output(), app.run():
-        assert fake.apps()[0].state == "ephemeral"
-        assert double.remote(4) == 8
-    assert fake.apps()[0].state == "stopped"
-    fake.wait_until(lambda: not any(c.alive for c in fake.containers()))
-    assert "doubling 4" in capsys.readouterr().out
-
-
-CLIENT = """
-    import modal, sys, time
-    sys.path.insert(0, sys.argv[1])
-    import jobs_in_modal
-    app = modal.App("from-elsewhere")
-    sleep = app.function()(jobs_in_modal.sleep)
-    with app.run(detach=sys.argv[2] == "detach"):
-        print(sleep.spawn(sys.argv[3], 30).object_id, flush=True)
-        time.sleep(60)
-"""
-
-
-@pytest.mark.parametrize(("mode", "state"), [("ephemeral", "stopped"), ("detach", "detached")])
-def test_only_a_detached_app_outlives_a_killed_client(
-    fake: FakeModal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, state: str
-) -> None:
-    shipped(tmp_path, monkeypatch)
-    environment = os.environ | {"MODAL_HEARTBEAT_INTERVAL": "0.3"}
-    command = [
-        sys.executable,
-        "-c",
-        textwrap.dedent(CLIENT),
-        str(tmp_path / "source"),
-        mode,
-        "/tmp",
-    ]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as client:
-        assert client.stdout is not None
-        call_id = client.stdout.readline().strip()
-        fake.wait_until(lambda: [c for c in fake.calls() if c.status == "running"])
-        fake.wait_until(lambda: fake.rpcs["AppHeartbeat"] > 3)
-        client.kill()
-    if mode == "ephemeral":
-        fake.wait_until(lambda: fake.apps()[0].state == "stopped")
-        fake.wait_until(lambda: fake.calls()[0].status == "terminated")
-    else:
-        fake.preempt(fake.containers()[0].task_id)
-        fake.wait_until(lambda: fake.calls()[0].attempts == 2)
-        modal.FunctionCall.from_id(call_id).cancel(terminate_containers=True)
-    assert fake.apps()[0].state == state
-
-
-def test_leaving_kills_every_container_even_after_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    jobs = shipped(tmp_path, monkeypatch)
-    with pytest.raises(ZeroDivisionError), FakeModal(tmp_path / "m") as fake, fake.connected():
-        app = modal.App("jobs")
-        sleep = app.function()(jobs.sleep)
-        app.deploy()
-        sleep.spawn("/tmp", 60)
-        pids = fake.wait_until(lambda: [c.pid for c in fake.containers() if c.alive])
-        raise ZeroDivisionError
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
-
-
-def test_two_loopback_modals_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    jobs = shipped(tmp_path, monkeypatch)
-    with FakeModal(tmp_path / "one") as one, FakeModal(tmp_path / "two") as two:
-        for fake, value in ((one, 1), (two, 2)):
-            with fake.connected():
-                app = modal.App("jobs")
-                app.function()(jobs.double)
-                app.deploy()
-                assert modal.Function.from_name("jobs", "double").remote(value) == 2 * value
-        assert (len(one.calls()), len(two.calls())) == (1, 1)

@@ -1,0 +1,179 @@
+"""Jobs that the tests of app and worker send; they travel by value."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import cloudpickle
+
+from bgb.errors import InfraError
+from bgb.infra.app import Session
+from bgb.infra.payload import Done, Failure, Ticket
+from bgb.job import current
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+HERE = Path("/results/jobs")
+
+
+class OnlyHereError(Exception):
+    """An error whose class the other side can read by value only."""
+
+    def __init__(self, one: str, two: str) -> None:  # two: pickle cannot make it again
+        super().__init__(one + two)
+
+
+def ticket(**changes) -> Ticket:
+    """A ticket of job 0 that nothing limits."""
+    values = {
+        "name": "0",
+        "job_dir": "/results/sweeps/s/0",
+        "sweep_id": "s",
+        "max_attempts": 5,
+        "max_hours": 1.0,
+        "usd_per_hour": 2.5,
+        "rates_source": "test",
+        "fingerprint": "f",
+    }
+    return Ticket(**{**values, **changes})
+
+
+def wait(session: Session, call_id: str, *, timeout_s: float = 60.0) -> Done | Failure:
+    """Return how a call ends."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        reply = session.look(call_id)
+        if reply is not None:
+            return reply
+        time.sleep(0.05)
+    raise AssertionError(f"{call_id} has not ended")
+
+
+def add(one, two):
+    return one + two
+
+
+def count_runs():
+    """Return how often this was begun, as committed files tell."""
+    HERE.mkdir(parents=True, exist_ok=True)
+    (HERE / f"run-{time.time_ns()}").touch()
+    current().publish()
+    return len(list(HERE.glob("run-*")))
+
+
+def fail_after_counting():
+    raise ValueError(f"run {count_runs()}")
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def report_then_sleep():
+    current().progress(epoch=1, auroc=0.5)
+    print("asleep", flush=True)
+    sleep_until_restarted()
+    return current().attempt
+
+
+def sleep_until_restarted():
+    """Wait for an interrupt in the first attempt; nothing is handled."""
+    while current().attempt == 1:
+        time.sleep(0.05)
+
+
+def sleep_for_ever():
+    current().progress(epoch=1)
+    while True:
+        time.sleep(0.05)
+
+
+def exit_when_interrupted():
+    """Do what Lightning does: KeyboardInterrupt becomes exit code 1."""
+    current().progress(epoch=1)
+    try:
+        sleep_until_restarted()
+    except KeyboardInterrupt:
+        sys.exit(1)
+    return current().attempt
+
+
+def checkpoint_when_told():
+    """Do what Lightning does at a batch boundary: SIGTERM, checkpoint, exit; then go on."""
+    checkpoint = HERE / "last.ckpt"
+    if checkpoint.exists():
+        return checkpoint.read_text()
+    told = []
+    signal.signal(signal.SIGTERM, lambda signum, frame: told.append(signum))
+    current().progress(epoch=1)
+    while not told:
+        time.sleep(0.02)
+    HERE.mkdir(parents=True, exist_ok=True)
+    checkpoint.write_text("saved at a batch boundary")
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def return_early_when_told():
+    """A job that takes SIGTERM for its end and returns as if all were done."""
+    if current().attempt > 1:
+        return "whole"
+    told = []
+    signal.signal(signal.SIGTERM, lambda signum, frame: told.append(signum))
+    current().progress(epoch=1)
+    while not told:
+        time.sleep(0.02)
+    return "half"
+
+
+def publish_one_file_of_two():
+    """Leave one file committed and one not, then be killed in the first attempt."""
+    HERE.mkdir(parents=True, exist_ok=True)
+    if current().attempt == 1:
+        (HERE / "published").touch()
+        current().publish()
+        (HERE / "not-published").touch()
+        current().progress(epoch=1)
+        sleep_until_restarted()
+    return sorted(path.name for path in HERE.iterdir())
+
+
+def raise_unreadable():
+    raise OnlyHereError("never", "again")
+
+
+def raise_infra_error():
+    raise InfraError("say this")
+
+
+def return_lock():
+    import threading
+
+    return threading.Lock()
+
+
+def add_output(folder):
+    Path(folder).mkdir(parents=True)
+    current().add_output(Path(folder))
+    current().add_output(Path(folder))
+
+
+def provenance():
+    return dict(current().provenance())
+
+
+def environment(*names):
+    return {name: os.environ.get(name) for name in names}
+
+
+def list_source():
+    """Return the files below /root, which is all that was shipped."""
+    root = Path("/root")
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+
+def compose_train():
+    """Compose the configuration of training from the shipped option files."""
+    from bgb.config.compose import compose
+
+    return compose("train", ["trainer.max_epochs=7"]).trainer.max_epochs

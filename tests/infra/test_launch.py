@@ -1,0 +1,361 @@
+"""The life of a sweep, with a stand-in for Modal: killed, continued, changed, failed, left."""
+
+import copy
+import logging
+from dataclasses import replace
+
+import pytest
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.utils import JobStatus
+from hydra.types import HydraContext, RunMode
+from omegaconf import OmegaConf
+
+from bgb.config.infra import InfraConfig
+from bgb.errors import InfraError
+from bgb.infra import launch, recall
+from bgb.infra.ledger import Ledger
+from bgb.infra.payload import Done, Failure
+from bgb.infra.watch import Sent
+from bgb.locks import hold
+from tests.infra.cloud import Cloud, Killed, in_place
+
+pytestmark = pytest.mark.usefixtures("hydra_restore_singletons")
+INFRA = InfraConfig(poll_s=0.001)
+JOBS = [["x=1"], ["x=2"]]
+
+
+@pytest.fixture
+def cloud(tmp_path, monkeypatch):
+    made = Cloud(tmp_path / "volume")
+    in_place(made, monkeypatch)
+    yield made
+    launch._sweeps.clear()
+
+
+def task(config):
+    raise AssertionError("runs in containers only")
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Return a function that makes a sweep of a small Hydra program in one and the same folder."""
+    conf = tmp_path / "conf"
+    conf.mkdir()
+    (conf / "main.yaml").write_text("x: 0\nlr: 1.0\nroot: here\n")
+
+    def make(*overrides, infra=INFRA, function=task, folder="sweep"):
+        GlobalHydra.instance().clear()
+        hydra = Hydra.create_main_hydra2("squares", create_config_search_path(str(conf)))
+        own = ["hydra/hydra_logging=none", f"hydra.sweep.dir={tmp_path / folder}"]
+        config = hydra.compose_config("main", [*own, *overrides], run_mode=RunMode.MULTIRUN)
+        context = HydraContext(hydra.config_loader, Callbacks(config))
+        return launch.Sweep(infra, context=context, task=function, config=config)
+
+    return make
+
+
+def values(returns):
+    return [one.return_value for one in returns]
+
+
+def records(tmp_path):
+    return Ledger(tmp_path / "sweep").records
+
+
+def test_jobs_return_what_they_computed_and_their_files_are_here(cloud, program, tmp_path):
+    returns = program().launch(JOBS, 0)
+    assert values(returns) == [1, 4]
+    assert [one.overrides for one in returns] == JOBS
+    assert returns[1].cfg == {"x": 2, "lr": 1.0, "root": "here"}
+    assert returns[1].hydra_cfg.hydra.job.num == 1
+    assert returns[1].working_dir == str(tmp_path / "sweep" / "1")
+    assert (tmp_path / "sweep" / "1" / "log").read_text() == "2"
+    config = cloud.calls["fc-1"][1]
+    assert config.hydra.sweep.dir.startswith("/results/sweeps/")
+
+
+def test_launcher_killed_at_any_step_goes_on_and_sends_nothing_twice(
+    cloud, program, tmp_path, monkeypatch
+):
+    """A step lies before and after every line of the ledger, every call sent and every look."""
+    sweep = program()
+    jobs = launch.compose_jobs(sweep._context, sweep._config, overrides=JOBS, first=0)
+    monkeypatch.setattr(launch, "compose_jobs", lambda *_, **__: jobs)  # Hydra takes its time
+
+    def launched(folder):
+        again = copy.copy(sweep)
+        again._dir = tmp_path / str(folder)
+        return values(again.launch(JOBS, 0))
+
+    for kill_at in range(1, 100):
+        for seen in (cloud.calls, cloud.looks, cloud.values):
+            seen.clear()
+        cloud.steps, cloud.kill_at = 0, kill_at
+        try:
+            launched(kill_at)
+        except Killed:
+            cloud.kill_at = None
+        else:
+            break
+        assert launched(kill_at) == [1, 4]
+        assert cloud.sent() == [1, 2], f"killed at step {kill_at}"
+    assert 20 < kill_at < 99
+
+
+def test_finished_sweep_is_read_from_the_ledger_without_modal(cloud, program):
+    program().launch(JOBS, 0)
+    again = program().launch(JOBS, 0)
+    assert values(again) == [1, 4]
+    assert (cloud.deployed, cloud.sent()) == (1, [1, 2])
+
+
+def test_more_jobs_are_sent_on_top_of_finished_ones(cloud, program):
+    program().launch(JOBS, 0)
+    assert values(program().launch([*JOBS, ["x=3"]], 0)) == [1, 4, 9]
+    assert cloud.sent() == [1, 2, 3]
+
+
+def test_changed_configuration_is_refused_and_the_key_is_named(cloud, program):
+    program().launch(JOBS, 0)
+    expected = r"job 1 of .*: lr differ \(overrides then: x=2; now: x=2 lr=2\).*hydra\.sweep\.dir="
+    with pytest.raises(InfraError, match=expected):
+        program().launch([["x=1"], ["x=2", "lr=2"]], 0)
+    assert cloud.sent() == [1, 2]
+
+
+def test_another_machine_or_more_dollars_are_no_change(cloud, program):
+    program().launch(JOBS, 0)
+    infra = replace(INFRA, gpu="L4", max_cost_usd=500.0)
+    assert values(program(infra=infra).launch(JOBS, 0)) == [1, 4]
+
+
+def test_changed_code_warns_and_names_the_jobs(cloud, program, monkeypatch, caplog):
+    program().launch(JOBS, 0)
+    monkeypatch.setattr(recall, "code_digest", lambda *_: "changed")
+    program().launch([*JOBS, ["x=3"]], 0)
+    assert "jobs 0, 1 were sent with other code than there is now" in caplog.text
+
+
+def test_failed_job_is_shown_at_once_and_the_others_go_on(cloud, program, tmp_path, caplog):
+    cloud.replies[1] = Failure("task", "ValueError: bad", "Traceback: line 7", ValueError("bad"))
+    first, second = program().launch(JOBS, 0)
+    assert second.return_value == 4
+    assert first.status is JobStatus.FAILED
+    with pytest.raises(ValueError, match="bad"):
+        _ = first.return_value
+    shown = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "job 0 (x=1) failed: ValueError: bad\nTraceback: line 7" in shown[0].getMessage()
+    assert (records(tmp_path)[0].state, records(tmp_path)[0].kind) == ("failed", "task")
+    assert (tmp_path / "sweep" / "0" / "log").exists()
+
+
+def test_failure_without_a_traceback_shows_the_end_of_the_log(cloud, program, caplog):
+    cloud.replies[1] = Failure("attempts", "started 10 times", attempts=10)
+    program().launch(JOBS[:1], 0)
+    assert "started 10 times\nlast lines of its container:\nkilled: out of memory" in caplog.text
+
+
+def test_repeated_command_sends_only_what_failed(cloud, program):
+    cloud.replies[1] = Failure("task", "bad")
+    program().launch(JOBS, 0)
+    cloud.replies.clear()
+    assert values(program().launch(JOBS, 0)) == [1, 4]
+    assert cloud.sent() == [1, 2, 1]
+
+
+def test_fail_fast_cancels_the_others(cloud, program, tmp_path):
+    cloud.replies[1] = Failure("task", "bad")
+    cloud.hold = {2}
+    infra = replace(INFRA, fail_fast=1)
+    returns = program(infra=infra).launch(JOBS, 0)
+    with pytest.raises(InfraError, match=r"job 1 was cancelled: 1 failed, infra\.fail_fast=1"):
+        _ = returns[1].return_value
+    assert cloud.cancelled == ["fc-1"]
+    assert records(tmp_path)[1].state == "cancelled"
+    cloud.hold.clear()
+    cloud.replies.clear()
+    assert values(program().launch(JOBS, 0)) == [1, 4]
+
+
+def test_container_that_cannot_begin_ends_the_sweep(cloud, program):
+    cloud.replies[1] = Failure("init", "torch 2.13 is locked, 2.12 is installed")
+    cloud.hold = {2}
+    with pytest.raises(InfraError, match="job 0 could not begin, nor can any other: torch"):
+        program().launch(JOBS, 0)
+    assert cloud.cancelled == ["fc-1"]
+
+
+def test_ctrl_c_leaves_jobs_running_and_says_how_to_go_on(
+    cloud, program, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(launch, "_SECOND_CTRL_C_S", 0.01)
+    monkeypatch.setattr("sys.argv", ["app.py", "-m", "x=1,2", "hydra.sweep.dir=old"])
+    cloud.hold, cloud.ctrl_c_at = {1, 2}, (3,)
+    with pytest.raises(SystemExit) as stop:
+        program().launch(JOBS, 0)
+    launch.close()
+    assert stop.value.code == 130
+    assert (cloud.cancelled, cloud.stopped) == ([], 0)
+    assert f"-m x=1,2 hydra.sweep.dir={tmp_path / 'sweep'}" in caplog.text
+    cloud.hold = set()
+    assert values(program().launch(JOBS, 0)) == [1, 4]
+    assert cloud.sent() == [1, 2]
+
+
+def test_ctrl_c_twice_cancels_every_job_and_stops_the_app(cloud, program, tmp_path):
+    cloud.hold, cloud.ctrl_c_at = {1, 2}, (3, 4)
+    with pytest.raises(SystemExit):
+        program().launch(JOBS, 0)
+    assert (cloud.cancelled, cloud.stopped) == (["fc-0", "fc-1"], 1)
+    assert {record.state for record in records(tmp_path).values()} == {"cancelled"}
+    cloud.hold = set()
+    assert values(program().launch(JOBS, 0)) == [1, 4]
+    assert cloud.sent() == [1, 2, 1, 2]
+
+
+def test_app_is_stopped_after_the_last_batch_only(cloud, program):
+    sweep = program()
+    assert values(sweep.launch(JOBS, 0)) + values(sweep.launch([["x=3"]], 2)) == [1, 4, 9]
+    assert (cloud.deployed, cloud.stopped) == (1, 0)
+    launch.close()
+    assert cloud.stopped == 1
+
+
+@pytest.mark.parametrize("kept", [Done(1, seconds=5.0), None], ids=["on the Volume", "nowhere"])
+def test_result_that_modal_no_longer_keeps_is_read_from_the_volume(cloud, program, kept):
+    cloud.hold, cloud.kill_at = {1, 2}, 16  # killed while it watched
+    with pytest.raises(Killed):
+        program().launch(JOBS, 0)
+    cloud.kill_at, cloud.hold = None, set()
+    cloud.gone = {"fc-0"}
+    if kept:
+        cloud.results["0"] = kept
+    assert values(program().launch(JOBS, 0)) == [1, 4]
+    assert cloud.sent() == ([1, 2] if kept else [1, 2, 1])
+
+
+def test_price_above_the_limit_is_refused_before_anything_is_sent(cloud, program):
+    infra = replace(INFRA, gpu="H100", max_cost_usd=10.0)
+    with pytest.raises(InfraError, match=r"2 jobs x at most 8 h x .* infra\.max_cost_usd=10"):
+        program(infra=infra).launch(JOBS, 0)
+    assert (cloud.deployed, cloud.sent()) == (0, [])
+
+
+def test_what_earlier_batches_cost_counts_against_the_limit(cloud, program):
+    # Two jobs of at most 1 h fit into $0.40 ($0.159/h each); two hours are spent on them.
+    infra = replace(INFRA, max_hours=1.0, max_cost_usd=0.4)
+    cloud.replies = {1: Done(1, seconds=3600.0), 2: Done(4, seconds=3600.0)}
+    sweep = program(infra=infra)
+    sweep.launch(JOBS, 0)
+    with pytest.raises(InfraError, match="that this sweep has spent, are more than"):
+        sweep.launch([["x=3"]], 2)
+    assert cloud.sent() == [1, 2]
+
+
+def test_files_that_could_not_be_fetched_are_fetched_next_time(cloud, program, tmp_path, caplog):
+    cloud.volume.broken = True
+    assert values(program().launch(JOBS[:1], 0)) == [1]
+    assert "files of job 0 were not fetched (no network)" in caplog.text
+    assert not (tmp_path / "sweep" / "0" / "log").exists()
+    cloud.volume.broken = False
+    program().launch(JOBS[:1], 0)
+    assert (tmp_path / "sweep" / "0" / "log").exists()
+    assert records(tmp_path)[0].synced
+
+
+def test_second_launcher_of_the_same_sweep_is_refused(cloud, program, tmp_path):
+    lock = tmp_path / "sweep" / ".modal" / "lock"
+    with hold(lock, wait=False), pytest.raises(InfraError, match="is being watched by process"):
+        program().launch(JOBS, 0)
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("hydra.sweep.subdir=same", "jobs 0 and 1 would both write to hydra.sweep.subdir=same"),
+        ("hydra.sweep.subdir=../out", "must be a folder below hydra.sweep.dir"),
+        ("hydra.sweep.subdir=.modal", "must be a folder below hydra.sweep.dir"),
+        ("hydra.job.env_copy=[HOME]", r"env_copy=\['HOME'\] would send values of this environment"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_before_anything_is(cloud, program, override, message):
+    with pytest.raises(InfraError, match=message):
+        program(override).launch(JOBS, 0)
+    assert cloud.deployed == 0
+
+
+def test_task_prepares_its_data_before_the_first_job_is_sent(cloud, program):
+    seen = []
+
+    def with_data(config):
+        raise AssertionError("runs in containers only")
+
+    def prepare(session, configs, *, progress):
+        seen.append((cloud.sent(), [OmegaConf.to_container(config) for config in configs]))
+        for config in configs:
+            config.root = "prepared"
+
+    with_data.prepare = prepare
+    program(function=with_data).launch(JOBS, 0)
+    program(function=with_data).launch([*JOBS, ["x=3"]], 0)
+    assert [(sent, [config["x"] for config in configs]) for sent, configs in seen] == [
+        ([], [1, 2]),
+        ([1, 2], [3]),
+    ]
+    assert {config.root for _, config in cloud.calls.values()} == {"prepared"}
+
+
+def test_nothing_is_sent_where_preparing_fails(cloud, program):
+    def with_data(config):
+        raise AssertionError("runs in containers only")
+
+    def prepare(session, configs, *, progress):
+        raise InfraError("2 recordings cannot be read")
+
+    with_data.prepare = prepare
+    with pytest.raises(InfraError, match="2 recordings"):
+        program(function=with_data).launch(JOBS, 0)
+    assert cloud.sent() == []
+
+
+def test_no_value_of_the_configuration_is_in_the_ledger(cloud, program, tmp_path):
+    program("root=hunter2").launch(JOBS, 0)
+    assert "hunter2" not in (tmp_path / "sweep" / ".modal" / "jobs.jsonl").read_text()
+
+
+def test_state_of_a_job_follows_what_its_worker_reports(cloud, program):
+    sent = Sent(*_job(program))
+    seen = [sent.row().state_text]
+    for report in (
+        {"state": "running"},
+        {"state": "preempted"},
+        {"state": "running", "attempt": 2},
+    ):
+        sent.progress = report
+        seen.append(sent.row().state_text)
+    sent.reply = Done(1, attempts=2, seconds=7200.0)
+    seen.append(sent.row().state_text)
+    assert seen == ["queued", "running", "preempted", "running (attempt 2)", "done (attempt 2)"]
+    assert sent.row().usd == pytest.approx(1.0)
+
+
+def test_report_of_an_earlier_call_is_not_this_job(cloud, program, caplog):
+    caplog.set_level(logging.INFO)
+    cloud.replies[1] = Failure("task", "bad")
+    program().launch(JOBS[:1], 0)
+    cloud.replies.clear()
+    cloud.late_report = {"call_id": "fc-0", "state": "preempted"}
+    caplog.clear()
+    program().launch(JOBS[:1], 0)
+    assert "job 0 (x=1): queued" in caplog.text
+    assert "preempted" not in caplog.text
+
+
+def _job(program):
+    sweep = program()
+    jobs = launch.compose_jobs(sweep._context, sweep._config, overrides=JOBS[:1], first=0)
+    ticket = recall.Ticket("0", "/results/sweeps/s/sweep/0", "s", 3, 8.0, 0.5, "table", "f")
+    return jobs[0], ticket

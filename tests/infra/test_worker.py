@@ -1,0 +1,252 @@
+"""What the worker does with a job: attempts, preemption, hours, results, errors."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bgb.config.infra import InfraConfig
+from bgb.errors import InfraError
+from bgb.infra import attempts
+from bgb.infra.app import Session
+from bgb.infra.payload import Done, Failure
+from tests.fakemodal import FakeModal
+from tests.infra import jobs
+from tests.infra.jobs import ticket, wait
+
+pytestmark = pytest.mark.modal
+
+
+@pytest.fixture
+def session(fake_modal: FakeModal) -> Session:
+    session = Session(InfraConfig(secrets=["wandb-secret"]), sweep_id="s")
+    session.deploy()
+    return session
+
+
+Preempt = Callable[..., Done | Failure]
+
+
+@pytest.fixture
+def preempt(fake_modal: FakeModal, session: Session) -> Preempt:
+    """Start a job, preempt it once it reports, and return how it ended."""
+
+    def preempt(function: Callable[..., object], **changes: object) -> Done | Failure:
+        call = session.submit(function, ticket=ticket(**changes))
+        fake_modal.wait_until(lambda: session.progress().get("0", {}).get("epoch") == 1)
+        (running,) = [one for one in fake_modal.containers() if one.alive]
+        fake_modal.preempt(running.task_id, grace_s=20.0)
+        return wait(session, call)
+
+    return preempt
+
+
+def test_value_comes_back_with_attempts_and_seconds(session: Session) -> None:
+    reply = wait(session, session.submit(jobs.add, 2, 3, ticket=ticket()))
+    assert isinstance(reply, Done)
+    assert (reply.value, reply.attempts) == (5, 1)
+    assert reply.seconds > 0
+
+
+def test_preempted_job_goes_on_in_another_attempt(session: Session, preempt: Preempt) -> None:
+    assert preempt(jobs.report_then_sleep).value == 2
+    assert session.progress()["0"]["attempt"] == 2
+    assert session.progress()["0"]["state"] == "done"
+
+
+def test_preempted_job_that_exits_on_interrupt_is_started_again(preempt: Preempt) -> None:
+    assert preempt(jobs.exit_when_interrupted).value == 2
+
+
+def test_preempted_job_that_handles_sigterm_leaves_its_checkpoint(preempt: Preempt) -> None:
+    assert preempt(jobs.checkpoint_when_told).value == "saved at a batch boundary"
+
+
+def test_value_that_a_preempted_job_returns_is_not_trusted(preempt: Preempt) -> None:
+    assert preempt(jobs.return_early_when_told).value == "whole"
+
+
+def test_preemption_counts_as_an_attempt(preempt: Preempt) -> None:
+    reply = preempt(jobs.sleep_for_ever, max_attempts=1)
+    assert reply.kind == "attempts"
+    assert "was started 1 times and never ended" in reply.message
+
+
+def test_killed_container_loses_what_was_not_published(
+    fake_modal: FakeModal, session: Session
+) -> None:
+    call = session.submit(jobs.publish_one_file_of_two, ticket=ticket())
+    fake_modal.wait_until(lambda: session.progress().get("0", {}).get("epoch") == 1)
+    (running,) = [one for one in fake_modal.containers() if one.alive]
+    fake_modal.kill(running.task_id)
+    reply = wait(session, call)
+    assert (reply.value, reply.attempts) == (["published"], 2)
+
+
+def test_crash_loop_ends_at_max_attempts(session: Session, fake_modal: FakeModal) -> None:
+    reply = wait(session, session.submit(jobs.die, ticket=ticket(max_attempts=2)))
+    assert (reply.kind, reply.attempts) == ("attempts", 2)
+    assert "infra.max_attempts" in reply.message
+    assert len(fake_modal.containers()) == 3
+
+
+def test_job_that_failed_counts_its_attempts_anew_when_sent_again(session: Session) -> None:
+    for _ in range(2):
+        reply = wait(session, session.submit(jobs.die, ticket=ticket(max_attempts=1)))
+        assert (reply.kind, reply.attempts) == ("attempts", 1)
+
+
+def test_job_is_stopped_with_a_checkpoint_when_its_hours_are_used_up(
+    session: Session, volume: Path
+) -> None:
+    call = session.submit(jobs.checkpoint_when_told, ticket=ticket(max_hours=0.5 / 3600))
+    reply = wait(session, call)
+    assert reply.kind == "budget"
+    assert "infra.max_hours=0.000138889" in reply.message
+    assert (volume / "jobs" / "last.ckpt").read_text() == "saved at a batch boundary"
+
+
+def test_hours_of_earlier_attempts_count(session: Session, preempt: Preempt) -> None:
+    reply = preempt(jobs.sleep_for_ever, max_hours=2.0 / 3600)
+    assert (reply.kind, reply.attempts) == ("budget", 2)
+    assert 2.0 <= reply.seconds < 30.0
+
+
+def test_finished_job_is_not_run_again(session: Session) -> None:
+    for _ in range(2):
+        assert wait(session, session.submit(jobs.count_runs, ticket=ticket())).value == 1
+
+
+def test_result_of_another_configuration_does_not_count(session: Session) -> None:
+    for run in (1, 2):
+        call = session.submit(jobs.count_runs, ticket=ticket(fingerprint=f"f{run}"))
+        assert wait(session, call).value == run
+
+
+def test_failed_job_is_run_again_when_sent_again(session: Session) -> None:
+    for run in (1, 2):
+        reply = wait(session, session.submit(jobs.fail_after_counting, ticket=ticket()))
+        assert (reply.kind, reply.message) == ("task", f"ValueError: run {run}")
+        assert isinstance(reply.exception, ValueError)
+
+
+def test_reply_stays_on_the_volume_for_its_fingerprint(session: Session) -> None:
+    assert session.stored(ticket()) is None
+    wait(session, session.submit(jobs.add, 2, 3, ticket=ticket()))
+    assert session.stored(ticket()).value == 5
+    assert session.stored(ticket(fingerprint="other")) is None
+
+
+def test_exception_that_cannot_be_pickled_keeps_its_traceback(session: Session) -> None:
+    reply = wait(session, session.submit(jobs.raise_unreadable, ticket=ticket()))
+    assert (reply.kind, reply.exception) == ("task", None)
+    assert isinstance(reply.error(), InfraError)
+    assert "OnlyHereError: neveragain" in str(reply.error())
+    assert "in raise_unreadable" in str(reply.error())
+
+
+def test_value_that_cannot_be_pickled_is_a_failure_that_says_so(session: Session) -> None:
+    reply = wait(session, session.submit(jobs.return_lock, ticket=ticket()))
+    assert reply.kind == "unpickle"
+    assert "what the job returned cannot be pickled" in reply.message
+    assert reply.attempts == 1
+
+
+def test_module_that_the_container_lacks_is_named(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "laptop_only.py").write_text("def work():\n    return 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import laptop_only
+
+    reply = wait(session, session.submit(laptop_only.work, ticket=ticket()))
+    assert reply.kind == "unpickle"
+    assert "no module named 'laptop_only'" in reply.message
+    assert "infra.packages=[laptop_only]" in reply.message
+
+
+@pytest.mark.parametrize("with_ticket", [True, False])
+def test_full_volume_ends_the_job_and_says_what_to_do(
+    session: Session, fake_modal: FakeModal, with_ticket: bool
+) -> None:
+    fake_modal.fill_volume("brain-go-brr-results")
+    call = session.submit(jobs.count_runs, ticket=ticket() if with_ticket else None)
+    reply = wait(session, call)
+    assert reply.kind == "init"
+    assert "no space left on device" in reply.message
+    assert "modal volume rm brain-go-brr-results" in reply.message
+
+
+def test_progress_reaches_the_launcher(session: Session, fake_modal: FakeModal) -> None:
+    call = session.submit(jobs.report_then_sleep, ticket=ticket())
+    fake_modal.wait_until(lambda: "auroc" in session.progress().get("0", {}))
+    entry = session.progress()["0"]
+    assert {"epoch": 1, "auroc": 0.5, "state": "running", "attempt": 1}.items() <= entry.items()
+    assert entry["call_id"] == call
+    assert entry["at"] >= entry["started"]
+    fake_modal.wait_until(lambda: "asleep" in session.task_logs(call, 10))
+
+
+def test_cancelled_job_ends_as_cancelled(session: Session, fake_modal: FakeModal) -> None:
+    call = session.submit(jobs.sleep_for_ever, ticket=ticket())
+    fake_modal.wait_until(lambda: "0" in session.progress())
+    session.cancel(call)
+    assert wait(session, call).kind == "cancelled"
+    fake_modal.wait_until(lambda: not any(one.alive for one in fake_modal.containers()))
+
+
+def test_outputs_are_remembered_relative_to_the_volume(session: Session, volume: Path) -> None:
+    wait(session, session.submit(jobs.add_output, "/results/runs/a", ticket=ticket()))
+    outputs = json.loads((volume / "sweeps" / "s" / "0" / "outputs.json").read_text())
+    assert outputs == {"folders": ["runs/a"]}
+
+
+def test_output_outside_the_volume_is_refused(session: Session) -> None:
+    reply = wait(session, session.submit(jobs.add_output, "/tmp/runs/a", ticket=ticket()))
+    assert "/tmp/runs/a is not on the Volume" in reply.message
+    assert "set results=/results" in reply.message
+
+
+def test_provenance_names_machine_and_price(session: Session) -> None:
+    reply = wait(session, session.submit(jobs.provenance, ticket=ticket()))
+    assert reply.value["modal_task_id"].startswith("ta-")
+    assert reply.value["modal_image_id"].startswith("im-")
+    assert reply.value["usd_per_hour"] == "2.5000"
+    assert reply.value["sweep"] == "s"
+
+
+def test_torn_attempt_file_still_counts(tmp_path: Path) -> None:
+    attempts.begin(tmp_path, "call", number=1, task="t")
+    (tmp_path / "attempts" / "000000000000001-0002.json").write_text("{")
+    assert len(attempts.earlier(tmp_path, "call")) == 2
+    assert len(attempts.earlier(tmp_path, "another")) == 1
+
+
+def test_seconds_of_an_attempt_are_those_it_was_seen(tmp_path: Path) -> None:
+    attempt = attempts.begin(tmp_path, "call", number=1, task="t")
+    attempts.touch(tmp_path, replace(attempt, started_s=attempt.started_s))
+    (known,) = attempts.earlier(tmp_path, "call")
+    assert known.seconds == known.seen_s - attempt.started_s >= 0
+
+
+def test_job_that_ignores_sigterm_is_interrupted_after_the_grace() -> None:
+    code = """
+import os, signal, time
+from bgb.infra.preemption import OrderlyStop
+signal.signal(signal.SIGTERM, lambda signum, frame: print("told", flush=True))
+stop = OrderlyStop(3600, grace_s=0.2)
+try:
+    with stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+except KeyboardInterrupt:
+    print(stop.reason)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=True
+    )
+    assert done.stdout.split() == ["told", "preempted"]
