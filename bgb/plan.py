@@ -83,12 +83,12 @@ def plan_jobs(words: Sequence[str]) -> list[PlannedJob]:
     ------
     ConfigError : a job's configuration is wrong, or the sweep cannot be known beforehand.
     """
-    overrides = expand(words)
     import hydra
 
+    overrides = expand(words)
+    configs = [to_frozen(hydra.compose("plan", each), PlanConfig) for each in overrides]
     jobs = []
-    for number, words_of_job in enumerate(overrides):
-        config = to_frozen(hydra.compose("plan", words_of_job), PlanConfig)
+    for number, (words_of_job, config) in enumerate(zip(overrides, configs, strict=True)):
         others = [set(each) for each in overrides if each != words_of_job]
         varied = tuple(word for word in words_of_job if any(word not in each for each in others))
         jobs.append(PlannedJob(number, varied, config, _machine(config)))

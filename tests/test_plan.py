@@ -20,7 +20,7 @@ L4 = InfraConfig(gpu="L4", cpu=2, memory_gib=10, max_hours=5, max_cost_usd=100) 
 SMALL = (
     "data.corpus.hours=0.3 data.corpus.train_patients=4 data.corpus.dev_patients=2 "
     "data.corpus.eval_patients=2 data.corpus.oddities=false model=eegnet "
-    "data.sampling.windows_per_epoch=64 trainer.max_epochs=3"
+    "data.window_s=20 data.batch_size=4 data.sampling.windows_per_epoch=64 trainer.max_epochs=3"
 ).split()
 
 
@@ -77,7 +77,7 @@ def test_unknown_key_is_refused(tmp_path: Path) -> None:
 def test_probe_measures_once_for_jobs_of_the_same_speed_and_later_plans_find_it(
     tmp_path: Path,
 ) -> None:
-    words = (*SMALL, "optimizer.lr=1e-4,3e-4")
+    words = (*SMALL, "optimizer.lr=1e-4,3e-4", "evaluation.baseline=false", "data.workers=1")
     first = plan(tmp_path, *words, "probe=true", "probe_s=0.5")
     assert first.returncode == 0, first.stderr
     assert first.stderr.count("windows/s in training") == 1
@@ -88,8 +88,6 @@ def test_probe_measures_once_for_jobs_of_the_same_speed_and_later_plans_find_it(
         assert "Nothing was measured" not in done.stdout
         assert "Measured: eegnet:" in done.stdout
     assert table_of(later) == table_of(first)
-    other = plan(tmp_path, *words, "data.batch_size=8")
-    assert "Nothing was measured for jobs 0, 1" in other.stdout
 
 
 @pytest.mark.modal
@@ -110,7 +108,7 @@ def test_probe_on_rented_machine_fills_the_cache_and_leaves_nothing_running(
         assert done.returncode == 0, done.stderr
         assert [call.function_name for call in fake.calls()].count("job") == 1
         assert {app.state for app in fake.apps()} == {"stopped"}
-        assert not any(container.alive for container in fake.containers())
+        assert fake.wait_until(lambda: not any(each.alive for each in fake.containers()))
         assert "Measured: eegnet on Modal, no GPU, 4 cores" in done.stdout
         assert "rates: live" in done.stdout
         assert [path.name for path in home.iterdir()] == ["runs"]

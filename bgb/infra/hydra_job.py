@@ -30,6 +30,7 @@ class HydraJob:
     subdir : its folder in the sweep's.
     local : its folder on the laptop.
     keys, fingerprint : digests of its configuration.
+    label : what tells it from the other jobs of its batch, for people.
     """
 
     num: int
@@ -39,10 +40,7 @@ class HydraJob:
     local: Path
     keys: dict[str, str]
     fingerprint: str
-
-    @property
-    def label(self) -> str:
-        return " ".join(word for word in self.overrides if not word.startswith("hydra."))
+    label: str = ""
 
 
 def compose_jobs(
@@ -63,15 +61,12 @@ def compose_jobs(
         ]
     finally:
         HydraConfig.instance().cfg = before
-    owners: dict[str, int] = {}
-    for job in jobs:
-        other = owners.setdefault(job.subdir, job.num)
-        if other != job.num:
-            raise InfraError(
-                f"jobs {other} and {job.num} would both write to hydra.sweep.subdir={job.subdir}; "
-                "jobs run at the same time: put ${hydra.job.num} into it"
-            )
-    return jobs
+    _refuse_shared_folders(jobs)
+    shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
+    return [
+        replace(job, label=" ".join(word for word in job.overrides if word not in shared))
+        for job in jobs
+    ]
 
 
 def task_config(job: HydraJob) -> DictConfig:
@@ -136,6 +131,17 @@ def job_return(job: HydraJob, value: Any, *, failed: bool) -> JobReturn:  # Any:
     )
     done.return_value = value
     return done
+
+
+def _refuse_shared_folders(jobs: Sequence[HydraJob]) -> None:
+    owners: dict[str, int] = {}
+    for job in jobs:
+        other = owners.setdefault(job.subdir, job.num)
+        if other != job.num:
+            raise InfraError(
+                f"jobs {other} and {job.num} would both write to hydra.sweep.subdir={job.subdir}; "
+                "jobs run at the same time: put ${hydra.job.num} into it"
+            )
 
 
 def _compose(

@@ -1,6 +1,8 @@
 """Ctrl-C while jobs run elsewhere: counted, not raised, so that no ledger line is cut short; and
 the command that goes on afterwards."""
 
+import os
+import re
 import shlex
 import signal
 import sys
@@ -11,18 +13,24 @@ from types import FrameType, TracebackType
 from typing import Any
 
 _SLICE_S = 0.1
+_NEEDS_QUOTES = re.compile(r"[^\w/.\-+=:@%]")
 
 
 class Interrupts:
     """Context manager: counts Ctrl-C while the block runs; outside the main thread it does nothing.
+
+    Parameters
+    ----------
+    notice : shown upon the first one, at once: the block may be waiting for an answer just then.
 
     Attributes
     ----------
     count : how often Ctrl-C was pressed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, notice: str) -> None:
         self.count = 0
+        self._notice = notice.encode()
         self._before: Any = None  # Any: what signal.signal returns
 
     def __enter__(self) -> "Interrupts":
@@ -48,6 +56,8 @@ class Interrupts:
 
     def _take(self, _number: int, _frame: FrameType | None) -> None:
         self.count += 1
+        if self.count == 1:
+            os.write(2, b"\n" + self._notice + b"\n")  # print may not be interrupted by itself
 
 
 def resume_command(sweep_dir: Path) -> str:
@@ -55,4 +65,8 @@ def resume_command(sweep_dir: Path) -> str:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     program = ["-m", spec.name.removesuffix(".__main__")] if spec else sys.argv[:1]
     words = [word for word in sys.argv[1:] if not word.startswith("hydra.sweep.dir=")]
-    return shlex.join(["python", *program, *words, f"hydra.sweep.dir={sweep_dir}"])
+    path = str(sweep_dir)
+    if _NEEDS_QUOTES.search(path):  # of Hydra's grammar
+        escaped = path.replace("\\", "\\\\").replace("'", "\\'")
+        path = f"'{escaped}'"
+    return shlex.join(["python", *program, *words, f"hydra.sweep.dir={path}"])

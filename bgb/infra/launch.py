@@ -41,6 +41,7 @@ from bgb.locks import hold, owner
 
 _LOG = logging.getLogger(__name__)
 _SECOND_CTRL_C_S = 5.0
+_NOTICE = f"Ctrl-C: jobs go on; once more within {_SECOND_CTRL_C_S:g} s cancels them all"
 _POLL_A_JOB_S = 0.02
 _SEND_AGAIN = frozenset({"expired", "cancelled", "timeout", "init"})
 _sweeps: list["Sweep"] = []
@@ -113,14 +114,15 @@ class Sweep:
             self._attach(session, watch, ledger)
             self._prepare(session, [one for one in watch.open_jobs if one.call_id is None])
             title = f"{self._config.hydra.job.name}: {self._dir}"
-            with Interrupts() as interrupts, Board(title) as board:
+            with Interrupts(_NOTICE) as interrupts, Board(title) as board:
                 self._send(session, watch, ledger=ledger, interrupts=interrupts)
                 self._watch(watch, board, interrupts)
-        except BaseException as error:
+        except KeyboardInterrupt as error:
+            _LOG.warning("interrupted; to go on: %s", resume_command(self._dir))
+            raise SystemExit(130) from error
+        except BaseException:
             if self._has_open_calls:
                 _LOG.warning("jobs go on; to see them again: %s", resume_command(self._dir))
-            if isinstance(error, KeyboardInterrupt):
-                raise SystemExit(130) from error
             raise
 
     def _bound(self, ledger: Ledger, sent: Sequence[Sent]) -> Bound:
@@ -218,9 +220,7 @@ class Sweep:
 
     def _leave(self, watch: Watch, interrupts: Interrupts) -> None:
         """Answer Ctrl-C: go, or cancel everything if it is pressed again."""
-        again_s = _SECOND_CTRL_C_S
-        _LOG.warning("Ctrl-C: jobs go on; once more within %g s cancels them all", again_s)
-        if interrupts.count > 1 or interrupts.wait(again_s):
+        if interrupts.count > 1 or interrupts.wait(_SECOND_CTRL_C_S):
             watch.cancel_all("Ctrl-C was pressed twice")
             self._has_open_calls = False
             self.close()

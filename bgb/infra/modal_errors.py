@@ -47,7 +47,9 @@ def explain(error: Exception, infra: InfraConfig) -> InfraError:
 
     text = str(error)
     match error:
-        case of_modal.AuthError() | of_modal.PermissionDeniedError():
+        case of_modal.PermissionDeniedError():
+            return InfraError(f"Modal forbids it ({text}); ask whoever owns the workspace")
+        case of_modal.AuthError():
             return InfraError(
                 f"Modal does not know who you are ({text}); run `modal token new`, or set "
                 "MODAL_TOKEN_ID and MODAL_TOKEN_SECRET"

@@ -178,6 +178,20 @@ def commit(container: Container) -> None:
         ) from error
 
 
+def reported_seconds(container: Container, ticket: Ticket, call_id: str) -> float:
+    """Return the time that earlier attempts of a call reported; zero when it cannot be had.
+
+    A killed container's files may be older than its last report: a job that hangs until Modal
+    kills it would otherwise begin with all of its hours again, and again.
+    """
+    try:
+        entry = progress_dict(container).get(ticket.name) or {}
+    except Exception as error:  # noqa: BLE001 - as when reporting: a courtesy
+        _log.debug("no earlier progress: %s", error)
+        return 0.0
+    return float(entry["seconds"]) if entry.get("call_id") == call_id else 0.0
+
+
 def progress_dict(container: Container) -> "modal.Dict":
     """Return the Dict with the progress of an app's jobs."""
     return _dict(container.app, container.environment)

@@ -30,7 +30,7 @@ from bgb.infra.payload import (
     unpack_reply,
 )
 from bgb.infra.preemption import BUDGET, PREEMPTED, OrderlyStop
-from bgb.infra.remote_job import ContainerJob, RemoteJob, commit
+from bgb.infra.remote_job import ContainerJob, RemoteJob, commit, reported_seconds
 
 _log = logging.getLogger(__name__)
 RESULT = "result.pkl"
@@ -76,6 +76,8 @@ def _run_attempt(request: Request, ticket: Ticket, here: Container) -> bytes:
     call_id, task_id = _modal_ids()
     before = attempts.earlier(job_dir, call_id)
     seconds = sum(attempt.seconds for attempt in before)
+    if before:
+        seconds = max(seconds, reported_seconds(here, ticket, call_id))
     refused = _refusal(ticket, len(before), seconds)
     if refused is not None:
         return _store(replace(refused, attempts=len(before), seconds=seconds), ticket, here)

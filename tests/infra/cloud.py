@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from modal.types import FileEntryType
 
+from bgb.errors import InfraError
 from bgb.infra import launch, recall
 from bgb.infra.ledger import Ledger
 from bgb.infra.payload import Done, Failure
@@ -28,12 +29,14 @@ class Cloud:
         self.looks = {}
         self.replies, self.hold, self.results = {}, set(), {}
         self.cancelled, self.gone, self.values = [], set(), {}
+        self.refused = set()  # x of jobs that cannot be sent
         self.late_report = None  # what a worker that is gone left
         self.deployed = self.stopped = 0
         self.ctrl_c_at = ()  # numbers of looks, counted over all calls
         self.steps, self.kill_at = 0, None
 
     def session(self, infra, *, sweep_id, packages=()):
+        self.infra = infra
         return Session(self, infra)
 
     def sent(self):
@@ -69,6 +72,8 @@ class Session:
         self.cloud.step()
         call_id = f"fc-{len(self.cloud.calls)}"
         config = args[2]
+        if config.x in self.cloud.refused:
+            raise InfraError("the function cannot be pickled")
         self.cloud.calls[call_id], self.cloud.looks[call_id] = (ticket, config), 0
         report = {"call_id": call_id, "state": "running", "seconds": 1.0}
         self.cloud.values[ticket.name] = self.cloud.late_report or report

@@ -1,9 +1,11 @@
 """Session: deploy, submit, look, cancel, stop; and what it says when Modal refuses."""
 
 import logging
+import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -105,19 +107,16 @@ def test_file_saved_while_deploying_is_no_error(
     source = tmp_path / "my_module.py"
     source.write_text("VALUE = 1\n")
     build = deployment.build_app
-    saved = []
+    saved_at = [time.time() + 60, time.time() - 60]  # the first one while Modal reads the files
 
     def build_and_save(*args: object, **options: object) -> object:
-        if not saved:
-            deployed = build(*args, **options)
-            threading.Timer(0.0, source.write_text, ["VALUE = 2\n" * 100]).run()
-            saved.append(source)
-            return deployed
+        when = saved_at.pop(0)
+        os.utime(source, (when, when))
         return build(*args, **options)
 
     monkeypatch.setattr(deployment, "build_app", build_and_save)
     Session(INFRA, sweep_id="s", packages=["my_module"]).deploy()
-    assert fake_modal.rpcs["AppPublish"] == 1
+    assert (fake_modal.rpcs["AppPublish"], saved_at) == (1, [])
 
 
 def test_job_sees_secrets_and_where_results_belong(session: Session) -> None:

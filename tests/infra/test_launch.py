@@ -2,20 +2,25 @@
 
 import copy
 import logging
+import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
 from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
 from bgb.config.infra import InfraConfig
-from bgb.errors import InfraError
+from bgb.errors import ConfigError, InfraError
 from bgb.infra import launch, recall
+from bgb.infra.interrupt import resume_command
 from bgb.infra.ledger import Ledger
 from bgb.infra.payload import Done, Failure
 from bgb.infra.watch import Sent
@@ -40,18 +45,28 @@ def task(config):
 
 
 @pytest.fixture
-def program(tmp_path):
-    """Return a function that makes a sweep of a small Hydra program in one and the same folder."""
+def configured(tmp_path):
+    """Return a function that composes a small Hydra program; all its sweeps have one folder."""
     conf = tmp_path / "conf"
     conf.mkdir()
     (conf / "main.yaml").write_text("x: 0\nlr: 1.0\nroot: here\n")
 
-    def make(*overrides, infra=INFRA, function=task, folder="sweep"):
+    def compose(*overrides):
         GlobalHydra.instance().clear()
         hydra = Hydra.create_main_hydra2("squares", create_config_search_path(str(conf)))
-        own = ["hydra/hydra_logging=none", f"hydra.sweep.dir={tmp_path / folder}"]
-        config = hydra.compose_config("main", [*own, *overrides], run_mode=RunMode.MULTIRUN)
-        context = HydraContext(hydra.config_loader, Callbacks(config))
+        words = ["hydra/hydra_logging=none", f"hydra.sweep.dir={tmp_path / 'sweep'}", *overrides]
+        config = hydra.compose_config("main", words, run_mode=RunMode.MULTIRUN)
+        return HydraContext(hydra.config_loader, Callbacks(config)), config
+
+    return compose
+
+
+@pytest.fixture
+def program(configured):
+    """Return a function that makes a new launcher's sweep of that program."""
+
+    def make(*overrides, infra=INFRA, function=task):
+        context, config = configured(*overrides)
         return launch.Sweep(infra, context=context, task=function, config=config)
 
     return make
@@ -110,6 +125,13 @@ def test_finished_sweep_is_read_from_the_ledger_without_modal(cloud, program):
     again = program().launch(JOBS, 0)
     assert values(again) == [1, 4]
     assert (cloud.deployed, cloud.sent()) == (1, [1, 2])
+
+
+def test_lost_result_is_asked_for_again_without_sending_the_job(cloud, program, tmp_path):
+    program().launch(JOBS, 0)
+    (tmp_path / "sweep" / ".modal" / "results" / "0.pkl").unlink()
+    assert values(program().launch(JOBS, 0)) == [1, 4]
+    assert cloud.sent() == [1, 2]
 
 
 def test_more_jobs_are_sent_on_top_of_finished_ones(cloud, program):
@@ -178,6 +200,17 @@ def test_fail_fast_cancels_the_others(cloud, program, tmp_path):
     cloud.hold.clear()
     cloud.replies.clear()
     assert values(program().launch(JOBS, 0)) == [1, 4]
+
+
+def test_job_that_cannot_be_sent_ends_the_launcher_and_the_others_go_on(cloud, program, caplog):
+    cloud.refused = {2}
+    with pytest.raises(InfraError, match="cannot be pickled"):
+        program().launch(JOBS, 0)
+    assert "jobs go on; to see them again: python" in caplog.text
+    assert (cloud.sent(), cloud.cancelled) == ([1], [])
+    cloud.refused = set()
+    assert values(program().launch(JOBS, 0)) == [1, 4]
+    assert cloud.sent() == [1, 2]
 
 
 def test_container_that_cannot_begin_ends_the_sweep(cloud, program):
@@ -321,6 +354,20 @@ def test_nothing_is_sent_where_preparing_fails(cloud, program):
     assert cloud.sent() == []
 
 
+def test_ctrl_c_while_data_are_prepared_says_how_to_go_on(cloud, program, caplog):
+    def with_data(config):
+        raise AssertionError("runs in containers only")
+
+    def prepare(session, configs, *, progress):
+        raise KeyboardInterrupt
+
+    with_data.prepare = prepare
+    with pytest.raises(SystemExit) as stop:
+        program(function=with_data).launch(JOBS, 0)
+    assert stop.value.code == 130
+    assert "interrupted; to go on: python" in caplog.text
+
+
 def test_no_value_of_the_configuration_is_in_the_ledger(cloud, program, tmp_path):
     program("root=hunter2").launch(JOBS, 0)
     assert "hunter2" not in (tmp_path / "sweep" / ".modal" / "jobs.jsonl").read_text()
@@ -359,3 +406,48 @@ def _job(program):
     jobs = launch.compose_jobs(sweep._context, sweep._config, overrides=JOBS[:1], first=0)
     ticket = recall.Ticket("0", "/results/sweeps/s/sweep/0", "s", 3, 8.0, 0.5, "table", "f")
     return jobs[0], ticket
+
+
+def test_label_is_what_tells_jobs_apart(cloud, program):
+    sweep = program()
+    words = [["lr=2", "x=1"], ["lr=2", "x=2"]]
+    jobs = launch.compose_jobs(sweep._context, sweep._config, overrides=words, first=0)
+    assert [job.label for job in jobs] == ["x=1", "x=2"]
+    (job,) = launch.compose_jobs(sweep._context, sweep._config, overrides=words[:1], first=0)
+    assert job.label == "lr=2 x=1"
+
+
+def test_command_to_go_on_is_one_that_hydra_and_a_shell_can_read(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["my app.py", "-m", "x=1,2", "hydra.sweep.dir=old"])
+    folder = Path("/home/a b/it's, or not")
+    words = shlex.split(resume_command(folder))
+    assert words[-3:-1] == ["-m", "x=1,2"]
+    (override,) = OverridesParser.create().parse_overrides(words[-1:])
+    assert (override.key_or_group, override.value()) == ("hydra.sweep.dir", str(folder))
+
+
+def test_plugin_takes_its_keys_from_the_configuration(cloud, configured):
+    keys = ["volume.name=mine", "max_hours=2", "poll_s=0.001", "secrets=[a,b]"]
+    context, config = configured(
+        "hydra/launcher=bgb_modal", *(f"hydra.launcher.{key}" for key in keys)
+    )
+    launcher = Plugins.instance().instantiate_launcher(
+        hydra_context=context, task_function=task, config=config
+    )
+    assert values(launcher.launch(JOBS, 0)) == [1, 4]
+    assert values(launcher.launch([["x=3"]], 2)) == [9]
+    assert (cloud.infra.volume.name, cloud.infra.max_hours) == ("mine", 2.0)
+    assert (cloud.infra.secrets, cloud.deployed) == (["a", "b"], 1)
+
+
+@pytest.mark.parametrize(
+    "key, message",
+    [("gpu=A1000", "infra.gpu=A1000|A1000"), ("cpu=many", "many"), ("volume.version=3", "version")],
+)
+def test_plugin_refuses_wrong_values_by_name(cloud, configured, key, message):
+    context, config = configured("hydra/launcher=bgb_modal", f"hydra.launcher.{key}")
+    launcher = Plugins.instance().instantiate_launcher(
+        hydra_context=context, task_function=task, config=config
+    )
+    with pytest.raises(ConfigError, match=message):
+        launcher.launch(JOBS, 0)

@@ -1,5 +1,6 @@
 """Requests and replies: what one side cannot read never hides the rest."""
 
+import importlib
 import sys
 import types
 from pathlib import Path
@@ -17,13 +18,12 @@ def far_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> types.ModuleTyp
     source = "class Thing:\n    pass\nclass ThingError(Exception):\n    pass\n"
     (tmp_path / "far_away.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
-    import far_away
-
-    return far_away
+    sys.modules.pop("far_away", None)
+    return importlib.import_module("far_away")
 
 
 def gone(module: types.ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, module.__name__)
+    del sys.modules[module.__name__]
     Path(module.__file__).unlink()
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in module.__file__])
 
@@ -82,5 +82,5 @@ def test_short_values_and_other_variables_are_no_secrets(monkeypatch: pytest.Mon
     monkeypatch.setenv("GREETING", "a-long-text-that-is-sent")
     pack(print, ["run a-long-text-that-is-sent"])
     monkeypatch.setenv("DATABASE_PASSWORD", "a-long-text-that-is-sent")
-    with pytest.raises(InfraError, match="DATABASE_PASSWORD.*modal secret create"):
+    with pytest.raises(InfraError, match=r"DATABASE_PASSWORD.*modal secret create"):
         pack(print, ["run a-long-text-that-is-sent"])

@@ -30,8 +30,8 @@ KEY = "a-secret-that-must-not-travel"
 LEARNING_RATES = ("1e-3", "2e-3", "3e-3", "4e-3", "5e-3", "1e18")  # the last one diverges
 PREEMPTED, KILLED, FAILING = 0, 1, 5
 SMALL = (
-    *("+experiment=smoke", "trainer.max_epochs=4", "trainer.threads=1", "logger=csv"),
-    *("data.sampling.windows_per_epoch=96", "evaluation.baseline=false"),
+    *("+experiment=smoke", "trainer.max_epochs=3", "trainer.threads=1", "logger=csv"),
+    *("data.sampling.windows_per_epoch=64", "evaluation.baseline=false"),
 )
 REMOTE = ("+infra=modal_cpu", "infra.max_containers=3", "infra.poll_s=0.3")
 

@@ -8,6 +8,7 @@ import pytest
 
 from bgb.infra.sync import Fetched, on_volume, sync_folder, sync_job
 from tests.fakemodal import FakeModal
+from tests.infra.cloud import Volume
 
 pytestmark = pytest.mark.modal
 
@@ -48,6 +49,15 @@ def test_only_what_changed_is_fetched_again(volume, tmp_path):
     os.utime(tmp_path / "longer.txt", (1, 1))
     assert sync_folder(volume, "job", tmp_path, exclude=[]) == Fetched(1, 10)
     assert (tmp_path / "longer.txt").read_text() == "now longer"
+
+
+def test_a_fetched_file_has_the_time_that_it_has_on_the_volume(tmp_path):
+    folder = Volume(tmp_path / "volume")
+    folder.put("job/a.txt", "a")
+    os.utime(tmp_path / "volume" / "job" / "a.txt", (1000, 1000))
+    sync_folder(folder, "job", tmp_path / "here", exclude=[])
+    assert (tmp_path / "here" / "a.txt").stat().st_mtime == 1000
+    assert sync_folder(folder, "job", tmp_path / "here", exclude=[]) == Fetched(0, 0)
 
 
 def test_a_file_of_the_same_size_and_another_time_is_fetched_again(volume, tmp_path):

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from bgb import job
 from bgb.config.infra import InfraConfig
 from bgb.errors import InfraError
-from bgb.infra import attempts
+from bgb.infra import attempts, worker
 from bgb.infra.app import Session
-from bgb.infra.payload import Done, Failure
+from bgb.infra.container import Container
+from bgb.infra.payload import Done, Failure, pack, unpack
+from bgb.infra.preemption import OrderlyStop
 from tests.fakemodal import FakeModal
 from tests.infra import jobs
 from tests.infra.jobs import ticket, wait
@@ -114,6 +117,40 @@ def test_hours_of_earlier_attempts_count(session: Session, preempt: Preempt) -> 
     reply = preempt(jobs.sleep_for_ever, max_hours=2.0 / 3600)
     assert (reply.kind, reply.attempts) == ("budget", 2)
     assert 2.0 <= reply.seconds < 30.0
+
+
+def test_hours_that_a_killed_container_reported_count(
+    session: Session, fake_modal: FakeModal
+) -> None:
+    call = session.submit(jobs.sleep_for_ever, ticket=ticket(max_hours=1.0))
+    fake_modal.wait_until(lambda: session.progress().get("0", {}).get("epoch") == 1)
+    (running,) = [one for one in fake_modal.containers() if one.alive]
+    # As if it had hung for two hours until Modal's limit, its last files not committed.
+    session._dict()["0"] = session.progress()["0"] | {"seconds": 7200.0}
+    fake_modal.kill(running.task_id)
+    reply = wait(session, call)
+    assert (reply.kind, reply.attempts, reply.seconds) == ("budget", 1, 7200.0)
+
+
+def test_attempt_has_the_hours_that_earlier_ones_left(
+    fake_modal: FakeModal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds_left = []
+
+    def stop(seconds: float) -> OrderlyStop:
+        seconds_left.append(seconds)
+        return OrderlyStop(seconds)
+
+    monkeypatch.setattr(worker, "OrderlyStop", stop)
+    monkeypatch.setattr(job, "_current", job.current())
+    known = ticket(job_dir=str(tmp_path), max_hours=1.0)
+    attempt = attempts.begin(tmp_path, "call", number=2, task="t")
+    here = Container("app", "volume", str(tmp_path))
+    request = unpack(pack(abs, [-1], known))
+    reply = worker._attempt(request, known, attempt, here, earlier_s=600.0)
+    assert seconds_left == [3000.0]
+    assert (reply.value, reply.attempts) == (1, 2)
+    assert reply.seconds >= 600.0
 
 
 def test_finished_job_is_not_run_again(session: Session) -> None:
