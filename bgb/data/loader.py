@@ -1,19 +1,27 @@
 """WindowLoader: batches of training windows, read ahead by threads, resumable at every batch.
 
 Threads, not processes: handing a batch between processes costs more than reading it (measured,
-performance.md 1d). The order comes from `draw_epoch`, so the state is two numbers, and it counts
-batches handed out, never those read ahead (lesson 67).
+performance.md 1d). All threads read the same batch, each a share of its windows, so the first
+comes soon and memory does not grow with threads. The order comes from `draw_epoch`, so the state is
+two numbers, and it counts batches handed out, never those read ahead (lesson 67).
 """
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
 
 from bgb.config.data import SamplingConfig
+from bgb.data.buffers import TileBuffers
 from bgb.data.cache import CachedRecording
 from bgb.data.residency import make_resident
 from bgb.data.sampling import Epoch, check_kinds, draw_epoch, index_windows
-from bgb.data.windows import WindowBatch, make_batch
+from bgb.data.windows import WindowBatch, count_steps, empty_batch, fill_batch
+
+_MIN_AHEAD = 2  # batches: one being read, one ready
 
 
 class WindowLoader:
@@ -22,6 +30,13 @@ class WindowLoader:
     Lightning saves `state_dict` between batches and hands it to `load_state_dict` before the first
     batch of a resumed run. Lightning stops at `len` and never exhausts the generator, so an epoch
     begins at the start of an iteration, not after the last batch (scoring.md, "training loop").
+
+    Parameters
+    ----------
+    label_rate_hz : output steps a second.
+    threads : that read; on a volume with latency as many windows are under way.
+    dtype : of the tiles: int16, or float32 for a detector on the CPU (`TileBuffers`).
+    pinned : hand out page-locked memory; None = where this process uses CUDA.
     """
 
     def __init__(
@@ -36,13 +51,17 @@ class WindowLoader:
         residency: str = "disk",
         memory_gib: float = 8.0,
         threads: int = 1,
+        dtype: torch.dtype = torch.int16,
+        pinned: bool | None = None,
     ) -> None:
         self._sampling, self._seed = sampling, seed
         self._window_s, self._batch_size = window_s, batch_size
-        self._label_rate_hz, self._threads = label_rate_hz, threads
+        self._num_steps, self._threads = count_steps(window_s, label_rate_hz), threads
         self._index = index_windows(recordings, window_s=window_s, by_patient=sampling.by_patient)
         check_kinds(self._index, sampling)
         self._recordings = make_resident(recordings, residency, memory_gib=memory_gib)
+        self._ahead = max(_MIN_AHEAD, -(-threads // batch_size))
+        self._dtype, self._pinned = dtype, pinned
         self._epoch, self._position = -1, len(self)  # as if the epoch before the first were over
         self._resumed = False
 
@@ -55,9 +74,7 @@ class WindowLoader:
             self._epoch, self._position = self._epoch + 1, 0
         self._resumed = False
         epoch = draw_epoch(self._index, self._sampling, seed=self._seed, epoch=self._epoch)
-        for batch in self._read_ahead(epoch, self._position):
-            self._position += 1  # before the yield: a state saved while it is in use says "next"
-            yield batch
+        yield from self._read_ahead(epoch, self._position)
 
     def state_dict(self) -> dict[str, int]:
         """Return the epoch and how many of its batches were handed out."""
@@ -68,27 +85,60 @@ class WindowLoader:
         self._epoch, self._position = state["epoch"], state["position"]
         self._resumed = True
 
+    @cached_property
+    def _buffers(self) -> TileBuffers:
+        # Asked at the first batch: by then Lightning has chosen the device.
+        pinned = torch.cuda.is_initialized() if self._pinned is None else self._pinned
+        return TileBuffers(
+            self._recordings[0].spec,
+            window_s=self._window_s,
+            batch_size=self._batch_size,
+            dtype=self._dtype,
+            keep=self._ahead + 2,  # one in use and one that its consumer is about to let go of
+            pinned=pinned,
+        )
+
     def _read_ahead(self, epoch: Epoch, first: int) -> Iterator[WindowBatch]:
         executor = ThreadPoolExecutor(self._threads, thread_name_prefix="bgb-windows")
-        waiting: deque[Future[WindowBatch]] = deque()
+        waiting: deque[_Reading] = deque()
         try:
             for position in range(first, len(self)):
-                waiting.append(executor.submit(self._batch, epoch, position))
-                if len(waiting) > self._threads:  # one batch in each thread, one in use
-                    yield waiting.popleft().result()
+                waiting.append(self._start(executor, epoch, position))
+                if len(waiting) > self._ahead:
+                    yield self._hand_out(waiting.popleft())
             while waiting:
-                yield waiting.popleft().result()
+                yield self._hand_out(waiting.popleft())
         finally:
             executor.shutdown(cancel_futures=True)
 
-    def _batch(self, epoch: Epoch, position: int) -> WindowBatch:
+    def _start(self, executor: Executor, epoch: Epoch, position: int) -> "_Reading":
+        """Take memory for a batch and let every thread read a share of its windows."""
         window = slice(position * self._batch_size, (position + 1) * self._batch_size)
-        recordings = epoch.recording_N[window].tolist()
-        return make_batch(
-            [self._recordings[recording] for recording in recordings],
-            epoch.start_N[window].tolist(),
-            window_s=self._window_s,
-            label_rate_hz=self._label_rate_hz,
+        recordings, starts = epoch.recording_N[window].tolist(), epoch.start_N[window].tolist()
+        batch = empty_batch(
+            self._buffers,
+            starts,
+            num_steps=self._num_steps,
             recordings=recordings,
             first_sample=self._epoch * self._sampling.windows_per_epoch + window.start,
         )
+        tiles = [self._recordings[recording] for recording in recordings]
+        share = -(-len(starts) // self._threads)
+        parts = [
+            executor.submit(
+                fill_batch, batch, tiles, starts, rows=range(row, min(row + share, len(starts)))
+            )
+            for row in range(0, len(starts), share)
+        ]
+        return _Reading(batch, parts)
+
+    def _hand_out(self, reading: "_Reading") -> WindowBatch:
+        for part in reading.parts:
+            part.result()
+        self._position += 1  # before the yield: a state saved while it is in use says "next"
+        return reading.batch
+
+
+class _Reading(NamedTuple):
+    batch: WindowBatch
+    parts: list[Future[None]]

@@ -10,7 +10,7 @@ import json
 import os
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
@@ -47,12 +47,23 @@ def read_meta(path: Path) -> dict[str, Any]:  # Any: JSON
     try:
         # np.load leaks the file it opens where the zip is torn: open it ourselves
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            if is_window_cache(archive.zip.namelist()):
+                raise CacheError(
+                    f"{path} is a file of the predecessor's cache (overlapping windows of "
+                    "z-scores), none of ours; move it out, and turn such files into ours: "
+                    "`python -m bgb.cache action=import source=<folder> data=...`"
+                )
             meta = json.loads(archive["meta"].item())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CacheError(f"{path} is not a cached recording: {error!r}; {_MEND}") from error
     if not isinstance(meta, dict):
         raise CacheError(f"{path}: member meta is {type(meta).__name__}, not an object; {_MEND}")
     return meta
+
+
+def is_window_cache(members: Collection[str]) -> bool:
+    """Tell by the members of an NPZ whether the predecessor of bgb wrote it (`bgb.data.legacy`)."""
+    return "windows.npy" in members and "meta.npy" not in members
 
 
 def meta_member(meta: Mapping[str, Any]) -> NDArray[np.str_]:  # Any: JSON

@@ -6,6 +6,7 @@ is part of the last window: no second is left out (lesson 12).
 
 # Shapes: B windows, S seconds of a window, C channels, R samples a second, K output steps
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,7 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bgb.data.buffers import TileBuffers
 from bgb.data.cache import CachedRecording
+from bgb.data.npz import open_signal
 from bgb.data.tiles import Tiles
 from bgb.eeg.events import Event, seizures
 from bgb.errors import ConfigError
@@ -24,7 +27,8 @@ class WindowBatch(NamedTuple):
 
     Attributes
     ----------
-    tiles_BSCR : int16; zero where padded or missing.
+    tiles_BSCR : int16, or the same numbers as float32 (`TileBuffers`); zero where padded or
+        missing.
     present_BC : False for channels that the recording lacks.
     labels_BK : float32; 1 where at least half of the step is seizure.
     valid_BK : False for steps that begin at or after the end of the recording.
@@ -57,10 +61,12 @@ def step_labels(
     events: Sequence[Event], start_s: float, *, num_steps: int, step_s: float
 ) -> NDArray[np.float32]:
     """Return 1 for each step from `start_s` on of which at least half is seizure, else 0 (K,)."""
-    begin_K = start_s + step_s * np.arange(num_steps)
-    covered_K = np.zeros(num_steps)
     stop_s = start_s + step_s * num_steps
     near = [event for event in events if event.start_s < stop_s and event.stop_s > start_s]
+    if not near:
+        return np.zeros(num_steps, np.float32)
+    begin_K = start_s + step_s * np.arange(num_steps)
+    covered_K = np.zeros(num_steps)
     for event in seizures(near):
         overlap_K = np.minimum(begin_K + step_s, event.stop_s) - np.maximum(begin_K, event.start_s)
         covered_K += np.maximum(overlap_K, 0)
@@ -120,35 +126,90 @@ def make_batch(
     label_rate_hz: float,
     recordings: Sequence[int],
     first_sample: int,
+    buffers: TileBuffers | None = None,
 ) -> WindowBatch:
-    """Cut windows into fresh tensors: a consumer may keep what it gets."""
-    num_steps, step_s = count_steps(window_s, label_rate_hz), 1 / label_rate_hz
-    spec, size = tiles_B[0].spec, len(tiles_B)
-    batch = WindowBatch(
-        tiles_BSCR=torch.empty(
-            (size, window_s, spec.num_channels, spec.rate_hz), dtype=torch.int16
-        ),
-        present_BC=torch.empty((size, spec.num_channels), dtype=torch.bool),
+    """Cut windows; a consumer may keep what it gets, with or without `buffers`."""
+    batch = empty_batch(
+        buffers or TileBuffers(tiles_B[0].spec, window_s=window_s, batch_size=len(tiles_B)),
+        starts_B,
+        num_steps=count_steps(window_s, label_rate_hz),
+        recordings=recordings,
+        first_sample=first_sample,
+    )
+    fill_batch(batch, tiles_B, starts_B, rows=range(len(tiles_B)))
+    return batch
+
+
+def empty_batch(
+    buffers: TileBuffers,
+    starts_B: Sequence[int],
+    *,
+    num_steps: int,
+    recordings: Sequence[int],
+    first_sample: int,
+) -> WindowBatch:
+    """Return a batch that says which windows it is to hold; `fill_batch` does the rest."""
+    size = len(starts_B)
+    tiles_BSCR = buffers.take(size)
+    return WindowBatch(
+        tiles_BSCR=tiles_BSCR,
+        present_BC=torch.empty((size, tiles_BSCR.shape[2]), dtype=torch.bool),
         labels_BK=torch.empty((size, num_steps), dtype=torch.float32),
         valid_BK=torch.empty((size, num_steps), dtype=torch.bool),
         start_B=torch.tensor(starts_B, dtype=torch.int64),
         recording_B=torch.tensor(recordings, dtype=torch.int64),
         sample_B=torch.arange(first_sample, first_sample + size, dtype=torch.int64),
     )
+
+
+def fill_batch(
+    batch: WindowBatch, tiles_B: Sequence[Tiles], starts_B: Sequence[int], *, rows: range
+) -> None:
+    """Read the windows of some rows of a batch; other threads may fill the others."""
     windows_BSCR, present_BC = batch.tiles_BSCR.numpy(), batch.present_BC.numpy()
     labels_BK, valid_BK = batch.labels_BK.numpy(), batch.valid_BK.numpy()
-    for window, (tiles, start) in enumerate(zip(tiles_B, starts_B, strict=True)):
+    window_s, num_steps = windows_BSCR.shape[1], labels_BK.shape[1]
+    step_s = window_s / num_steps
+    scratch_SCR = np.empty(windows_BSCR.shape[1:], np.int16)
+    announce_windows(
+        [tiles_B[row] for row in rows], [starts_B[row] for row in rows], window_s=window_s
+    )
+    for row in rows:
+        tiles, start = tiles_B[row], starts_B[row]
         count = min(window_s, tiles.num_seconds - start)
-        _fill(tiles, windows_BSCR[window, :count], start)
-        windows_BSCR[window, count:] = 0
-        present_BC[window] = tiles.present_C
-        labels_BK[window] = step_labels(tiles.events, start, num_steps=num_steps, step_s=step_s)
-        valid_BK[window] = valid_steps(tiles.duration_s, start, num_steps=num_steps, step_s=step_s)
-    return batch
+        _fill(tiles, windows_BSCR[row, :count], start, scratch_SCR[:count])
+        windows_BSCR[row, count:] = 0
+        present_BC[row] = tiles.present_C
+        labels_BK[row] = step_labels(tiles.events, start, num_steps=num_steps, step_s=step_s)
+        valid_BK[row] = valid_steps(tiles.duration_s, start, num_steps=num_steps, step_s=step_s)
 
 
-def _fill(tiles: Tiles, tiles_SCR: NDArray[np.int16], start_second: int) -> None:
-    if isinstance(tiles, CachedRecording):
-        tiles.read_into(tiles_SCR, start_second)  # straight into the batch, no copy between
-    else:
-        tiles_SCR[:] = tiles.tiles(start_second, start_second + len(tiles_SCR))
+def announce_windows(tiles_B: Sequence[Tiles], starts_B: Sequence[int], *, window_s: int) -> None:
+    """Tell the system which bytes are read next: it fetches them all at once, not in turn."""
+    if not hasattr(os, "posix_fadvise"):  # macOS
+        return
+    for tiles, start in zip(tiles_B, starts_B):
+        if isinstance(tiles, CachedRecording):
+            handle = open_signal(tiles.path, tiles.entry.stamp)
+            num_bytes = 2 * handle.shape[1] * handle.shape[2]
+            os.posix_fadvise(
+                handle.descriptor,
+                handle.offset + start * num_bytes,
+                min(window_s, handle.shape[0] - start) * num_bytes,
+                os.POSIX_FADV_WILLNEED,
+            )
+
+
+def _fill(
+    tiles: Tiles,
+    window_SCR: NDArray[np.generic],
+    start_second: int,
+    scratch_SCR: NDArray[np.int16],
+) -> None:
+    if not isinstance(tiles, CachedRecording):
+        np.copyto(window_SCR, tiles.tiles(start_second, start_second + len(window_SCR)))
+    elif window_SCR.dtype == np.int16:
+        tiles.read_into(window_SCR, start_second)  # straight into the batch, no copy between
+    else:  # 0.6 MB for 60 s: still in the cache of the core when it is converted
+        tiles.read_into(scratch_SCR, start_second)
+        np.copyto(window_SCR, scratch_SCR)

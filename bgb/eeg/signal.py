@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from bgb.eeg.montage import ELECTRODES
+
 QUANTUM_UV = 0.1  # microvolts per int16 step: saturates at +-3276.7 microvolts (DESIGN 4)
 
 ChannelSet = Literal["electrodes", "double_banana"]
@@ -19,6 +21,7 @@ class SignalSpec:
     channels : names in cached order, length C.
     rate_hz : samples a second, whole.
     quantum_uv : microvolts per int16 step.
+    unit : "uV"; "z" where an imported cache has z-scores only, `quantum_uv` is then in those.
     """
 
     channel_set: ChannelSet
@@ -30,3 +33,7 @@ class SignalSpec:
     @property
     def num_channels(self) -> int:
         return len(self.channels)
+
+
+# Imported from the predecessor: z-scores at 256 Hz. Artefacts reach 121 (tusz.md), this holds 128.
+ZSCORE_SPEC = SignalSpec("electrodes", ELECTRODES, rate_hz=256, quantum_uv=2**-8, unit="z")

@@ -31,7 +31,7 @@ from bgb.infra.hydra_job import (
     with_task,
 )
 from bgb.infra.interrupt import Interrupts, resume_command
-from bgb.infra.ledger import DONE, SENDING, SENT, Ledger
+from bgb.infra.ledger import DONE, SENDING, SENT, Ledger, Record
 from bgb.infra.payload import Done, Failure
 from bgb.infra.prices import load_rates
 from bgb.infra.recall import recall, shipped_digests, warn_of_other_code
@@ -87,9 +87,18 @@ class Sweep:
 
     def close(self) -> None:
         """Stop the app, unless jobs of it go on."""
-        if self._session is not None and not self._has_open_calls:
-            self._session.stop()
-            self._session = None
+        session = self._session
+        if session is None or self._has_open_calls:
+            return
+        self._session = None
+        try:
+            session.stop()
+        except InfraError as error:
+            _LOG.warning(
+                "app %s was not stopped (%s); it costs nothing while no job runs; "
+                "`modal app stop %s` removes it",
+                *(session.name, error, session.name),
+            )
 
     def _fetch_rest(self, ledger: Ledger, sent: Sequence[Sent]) -> None:
         """Fetch the files of finished jobs that could not be fetched when they ended."""
@@ -131,7 +140,7 @@ class Sweep:
         bound = upper_bound(self.infra, num_open, load_rates())
         _LOG.info("%s", bound.text())
         check_budget(bound, self.infra)
-        spent = sum(record.usd for record in ledger.records.values())
+        spent = sum(record.usd + record.earlier_usd for record in ledger.records.values())
         if spent and spent + bound.usd > self.infra.max_cost_usd:
             raise InfraError(
                 f"{bound.text()}, and {dollars(spent)} that this sweep has spent, are more than "
@@ -190,6 +199,7 @@ class Sweep:
             if one.call_id is not None or interrupts.count:
                 continue
             job = one.job
+            before = ledger.records.get(job.num, Record(job.num))
             ledger.write(
                 job.num,
                 SENDING,
@@ -198,6 +208,8 @@ class Sweep:
                 fingerprint=job.fingerprint,
                 keys=job.keys,
                 call_id=None,
+                usd=0.0,
+                earlier_usd=before.earlier_usd + before.usd,
                 **digests,
             )
             config = remote_config(job, sweep_dir)

@@ -29,6 +29,7 @@ class Record:
     state : sending (may or may not have been sent), sent, done, failed or cancelled.
     keys : digest of each key of its configuration.
     code, lock : digests of the files that were shipped and of the image's lock file.
+    earlier_usd : what calls before this one cost.
     synced : its files were fetched.
     """
 
@@ -45,6 +46,7 @@ class Record:
     attempts: int = 0
     seconds: float = 0.0
     usd: float = 0.0
+    earlier_usd: float = 0.0
     synced: bool = False
 
 

@@ -64,6 +64,7 @@ class Session:
 
     def __init__(self, cloud, infra):
         self.cloud, self.infra, self.volume = cloud, infra, cloud.volume
+        self.name = "bgb-0"
 
     def deploy(self):
         self.cloud.deployed += 1

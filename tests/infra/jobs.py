@@ -14,7 +14,7 @@ from bgb.infra.payload import Done, Failure, Ticket
 from bgb.job import current
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
-HERE = Path("/results/jobs")
+NAME = "0"  # of the job that `ticket` is for
 
 
 class OnlyHereError(Exception):
@@ -25,10 +25,10 @@ class OnlyHereError(Exception):
 
 
 def ticket(**changes) -> Ticket:
-    """A ticket of job 0 that nothing limits."""
+    """A ticket of a job that nothing limits."""
     values = {
-        "name": "0",
-        "job_dir": "/results/sweeps/s/0",
+        "name": NAME,
+        "job_dir": f"/results/sweeps/s/{NAME}",
         "sweep_id": "s",
         "max_attempts": 5,
         "max_hours": 1.0,
@@ -50,16 +50,23 @@ def wait(session: Session, call_id: str, *, timeout_s: float = 60.0) -> Done | F
     raise AssertionError(f"{call_id} has not ended")
 
 
+def own_folder():
+    """Return a folder on the Volume for this very job."""
+    folder = Path("/results/jobs") / current().provenance().get("job", "no-ticket")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def add(one, two):
     return one + two
 
 
 def count_runs():
     """Return how often this was begun, as committed files tell."""
-    HERE.mkdir(parents=True, exist_ok=True)
-    (HERE / f"run-{time.time_ns()}").touch()
+    folder = own_folder()
+    (folder / f"run-{time.time_ns()}").touch()
     current().publish()
-    return len(list(HERE.glob("run-*")))
+    return len(list(folder.glob("run-*")))
 
 
 def fail_after_counting():
@@ -101,7 +108,7 @@ def exit_when_interrupted():
 
 def checkpoint_when_told():
     """Do what Lightning does at a batch boundary: SIGTERM, checkpoint, exit; then go on."""
-    checkpoint = HERE / "last.ckpt"
+    checkpoint = own_folder() / "last.ckpt"
     if checkpoint.exists():
         return checkpoint.read_text()
     told = []
@@ -109,7 +116,6 @@ def checkpoint_when_told():
     current().progress(epoch=1)
     while not told:
         time.sleep(0.02)
-    HERE.mkdir(parents=True, exist_ok=True)
     checkpoint.write_text("saved at a batch boundary")
     raise SystemExit(128 + signal.SIGTERM)
 
@@ -128,14 +134,14 @@ def return_early_when_told():
 
 def publish_one_file_of_two():
     """Leave one file committed and one not, then be killed in the first attempt."""
-    HERE.mkdir(parents=True, exist_ok=True)
+    folder = own_folder()
     if current().attempt == 1:
-        (HERE / "published").touch()
+        (folder / "published").touch()
         current().publish()
-        (HERE / "not-published").touch()
+        (folder / "not-published").touch()
         current().progress(epoch=1)
         sleep_until_restarted()
-    return sorted(path.name for path in HERE.iterdir())
+    return sorted(path.name for path in folder.iterdir())
 
 
 def raise_unreadable():

@@ -19,8 +19,8 @@ from bgb.infra.app import Session
 from bgb.infra.payload import Done, Failure
 from tests.fakemodal import FakeModal
 from tests.infra import jobs
-from tests.infra.conftest import SECRETS
 from tests.infra.jobs import ticket, wait
+from tests.infra.loopback import SECRETS
 
 pytestmark = pytest.mark.modal
 INFRA = InfraConfig(secrets=["wandb-secret"])

@@ -2,74 +2,21 @@
 
 import copy
 import logging
-import shlex
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from hydra._internal.callbacks import Callbacks
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
-from hydra.types import HydraContext, RunMode
-from omegaconf import OmegaConf
 
 from bgb.config.infra import InfraConfig
-from bgb.errors import ConfigError, InfraError
+from bgb.errors import InfraError
 from bgb.infra import launch, recall
-from bgb.infra.interrupt import resume_command
 from bgb.infra.ledger import Ledger
 from bgb.infra.payload import Done, Failure
 from bgb.infra.watch import Sent
-from bgb.locks import hold
-from tests.infra.cloud import Cloud, Killed, in_place
+from tests.infra.cloud import Killed
 
-pytestmark = pytest.mark.usefixtures("hydra_restore_singletons")
 INFRA = InfraConfig(poll_s=0.001)
 JOBS = [["x=1"], ["x=2"]]
-
-
-@pytest.fixture
-def cloud(tmp_path, monkeypatch):
-    made = Cloud(tmp_path / "volume")
-    in_place(made, monkeypatch)
-    yield made
-    launch._sweeps.clear()
-
-
-def task(config):
-    raise AssertionError("runs in containers only")
-
-
-@pytest.fixture
-def configured(tmp_path):
-    """Return a function that composes a small Hydra program; all its sweeps have one folder."""
-    conf = tmp_path / "conf"
-    conf.mkdir()
-    (conf / "main.yaml").write_text("x: 0\nlr: 1.0\nroot: here\n")
-
-    def compose(*overrides):
-        GlobalHydra.instance().clear()
-        hydra = Hydra.create_main_hydra2("squares", create_config_search_path(str(conf)))
-        words = ["hydra/hydra_logging=none", f"hydra.sweep.dir={tmp_path / 'sweep'}", *overrides]
-        config = hydra.compose_config("main", words, run_mode=RunMode.MULTIRUN)
-        return HydraContext(hydra.config_loader, Callbacks(config)), config
-
-    return compose
-
-
-@pytest.fixture
-def program(configured):
-    """Return a function that makes a new launcher's sweep of that program."""
-
-    def make(*overrides, infra=INFRA, function=task):
-        context, config = configured(*overrides)
-        return launch.Sweep(infra, context=context, task=function, config=config)
-
-    return make
 
 
 def values(returns):
@@ -202,17 +149,6 @@ def test_fail_fast_cancels_the_others(cloud, program, tmp_path):
     assert values(program().launch(JOBS, 0)) == [1, 4]
 
 
-def test_job_that_cannot_be_sent_ends_the_launcher_and_the_others_go_on(cloud, program, caplog):
-    cloud.refused = {2}
-    with pytest.raises(InfraError, match="cannot be pickled"):
-        program().launch(JOBS, 0)
-    assert "jobs go on; to see them again: python" in caplog.text
-    assert (cloud.sent(), cloud.cancelled) == ([1], [])
-    cloud.refused = set()
-    assert values(program().launch(JOBS, 0)) == [1, 4]
-    assert cloud.sent() == [1, 2]
-
-
 def test_container_that_cannot_begin_ends_the_sweep(cloud, program):
     cloud.replies[1] = Failure("init", "torch 2.13 is locked, 2.12 is installed")
     cloud.hold = {2}
@@ -257,6 +193,18 @@ def test_app_is_stopped_after_the_last_batch_only(cloud, program):
     assert cloud.stopped == 1
 
 
+def test_app_that_cannot_be_stopped_is_named(cloud, program, monkeypatch, caplog):
+    sweep = program()
+    sweep.launch(JOBS, 0)
+
+    def unreachable():
+        raise InfraError("no network")
+
+    monkeypatch.setattr(sweep._session, "stop", unreachable)
+    launch.close()
+    assert "`modal app stop bgb-0` removes it" in caplog.text
+
+
 @pytest.mark.parametrize("kept", [Done(1, seconds=5.0), None], ids=["on the Volume", "nowhere"])
 def test_result_that_modal_no_longer_keeps_is_read_from_the_volume(cloud, program, kept):
     cloud.hold, cloud.kill_at = {1, 2}, 16  # killed while it watched
@@ -270,24 +218,6 @@ def test_result_that_modal_no_longer_keeps_is_read_from_the_volume(cloud, progra
     assert cloud.sent() == ([1, 2] if kept else [1, 2, 1])
 
 
-def test_price_above_the_limit_is_refused_before_anything_is_sent(cloud, program):
-    infra = replace(INFRA, gpu="H100", max_cost_usd=10.0)
-    with pytest.raises(InfraError, match=r"2 jobs x at most 8 h x .* infra\.max_cost_usd=10"):
-        program(infra=infra).launch(JOBS, 0)
-    assert (cloud.deployed, cloud.sent()) == (0, [])
-
-
-def test_what_earlier_batches_cost_counts_against_the_limit(cloud, program):
-    # Two jobs of at most 1 h fit into $0.40 ($0.159/h each); two hours are spent on them.
-    infra = replace(INFRA, max_hours=1.0, max_cost_usd=0.4)
-    cloud.replies = {1: Done(1, seconds=3600.0), 2: Done(4, seconds=3600.0)}
-    sweep = program(infra=infra)
-    sweep.launch(JOBS, 0)
-    with pytest.raises(InfraError, match="that this sweep has spent, are more than"):
-        sweep.launch([["x=3"]], 2)
-    assert cloud.sent() == [1, 2]
-
-
 def test_files_that_could_not_be_fetched_are_fetched_next_time(cloud, program, tmp_path, caplog):
     cloud.volume.broken = True
     assert values(program().launch(JOBS[:1], 0)) == [1]
@@ -297,80 +227,6 @@ def test_files_that_could_not_be_fetched_are_fetched_next_time(cloud, program, t
     program().launch(JOBS[:1], 0)
     assert (tmp_path / "sweep" / "0" / "log").exists()
     assert records(tmp_path)[0].synced
-
-
-def test_second_launcher_of_the_same_sweep_is_refused(cloud, program, tmp_path):
-    lock = tmp_path / "sweep" / ".modal" / "lock"
-    with hold(lock, wait=False), pytest.raises(InfraError, match="is being watched by process"):
-        program().launch(JOBS, 0)
-
-
-@pytest.mark.parametrize(
-    "override, message",
-    [
-        ("hydra.sweep.subdir=same", "jobs 0 and 1 would both write to hydra.sweep.subdir=same"),
-        ("hydra.sweep.subdir=../out", "must be a folder below hydra.sweep.dir"),
-        ("hydra.sweep.subdir=.modal", "must be a folder below hydra.sweep.dir"),
-        ("hydra.job.env_copy=[HOME]", r"env_copy=\['HOME'\] would send values of this environment"),
-    ],
-)
-def test_what_cannot_be_sent_is_refused_before_anything_is(cloud, program, override, message):
-    with pytest.raises(InfraError, match=message):
-        program(override).launch(JOBS, 0)
-    assert cloud.deployed == 0
-
-
-def test_task_prepares_its_data_before_the_first_job_is_sent(cloud, program):
-    seen = []
-
-    def with_data(config):
-        raise AssertionError("runs in containers only")
-
-    def prepare(session, configs, *, progress):
-        seen.append((cloud.sent(), [OmegaConf.to_container(config) for config in configs]))
-        for config in configs:
-            config.root = "prepared"
-
-    with_data.prepare = prepare
-    program(function=with_data).launch(JOBS, 0)
-    program(function=with_data).launch([*JOBS, ["x=3"]], 0)
-    assert [(sent, [config["x"] for config in configs]) for sent, configs in seen] == [
-        ([], [1, 2]),
-        ([1, 2], [3]),
-    ]
-    assert {config.root for _, config in cloud.calls.values()} == {"prepared"}
-
-
-def test_nothing_is_sent_where_preparing_fails(cloud, program):
-    def with_data(config):
-        raise AssertionError("runs in containers only")
-
-    def prepare(session, configs, *, progress):
-        raise InfraError("2 recordings cannot be read")
-
-    with_data.prepare = prepare
-    with pytest.raises(InfraError, match="2 recordings"):
-        program(function=with_data).launch(JOBS, 0)
-    assert cloud.sent() == []
-
-
-def test_ctrl_c_while_data_are_prepared_says_how_to_go_on(cloud, program, caplog):
-    def with_data(config):
-        raise AssertionError("runs in containers only")
-
-    def prepare(session, configs, *, progress):
-        raise KeyboardInterrupt
-
-    with_data.prepare = prepare
-    with pytest.raises(SystemExit) as stop:
-        program(function=with_data).launch(JOBS, 0)
-    assert stop.value.code == 130
-    assert "interrupted; to go on: python" in caplog.text
-
-
-def test_no_value_of_the_configuration_is_in_the_ledger(cloud, program, tmp_path):
-    program("root=hunter2").launch(JOBS, 0)
-    assert "hunter2" not in (tmp_path / "sweep" / ".modal" / "jobs.jsonl").read_text()
 
 
 def test_state_of_a_job_follows_what_its_worker_reports(cloud, program):
@@ -406,48 +262,3 @@ def _job(program):
     jobs = launch.compose_jobs(sweep._context, sweep._config, overrides=JOBS[:1], first=0)
     ticket = recall.Ticket("0", "/results/sweeps/s/sweep/0", "s", 3, 8.0, 0.5, "table", "f")
     return jobs[0], ticket
-
-
-def test_label_is_what_tells_jobs_apart(cloud, program):
-    sweep = program()
-    words = [["lr=2", "x=1"], ["lr=2", "x=2"]]
-    jobs = launch.compose_jobs(sweep._context, sweep._config, overrides=words, first=0)
-    assert [job.label for job in jobs] == ["x=1", "x=2"]
-    (job,) = launch.compose_jobs(sweep._context, sweep._config, overrides=words[:1], first=0)
-    assert job.label == "lr=2 x=1"
-
-
-def test_command_to_go_on_is_one_that_hydra_and_a_shell_can_read(monkeypatch):
-    monkeypatch.setattr("sys.argv", ["my app.py", "-m", "x=1,2", "hydra.sweep.dir=old"])
-    folder = Path("/home/a b/it's, or not")
-    words = shlex.split(resume_command(folder))
-    assert words[-3:-1] == ["-m", "x=1,2"]
-    (override,) = OverridesParser.create().parse_overrides(words[-1:])
-    assert (override.key_or_group, override.value()) == ("hydra.sweep.dir", str(folder))
-
-
-def test_plugin_takes_its_keys_from_the_configuration(cloud, configured):
-    keys = ["volume.name=mine", "max_hours=2", "poll_s=0.001", "secrets=[a,b]"]
-    context, config = configured(
-        "hydra/launcher=bgb_modal", *(f"hydra.launcher.{key}" for key in keys)
-    )
-    launcher = Plugins.instance().instantiate_launcher(
-        hydra_context=context, task_function=task, config=config
-    )
-    assert values(launcher.launch(JOBS, 0)) == [1, 4]
-    assert values(launcher.launch([["x=3"]], 2)) == [9]
-    assert (cloud.infra.volume.name, cloud.infra.max_hours) == ("mine", 2.0)
-    assert (cloud.infra.secrets, cloud.deployed) == (["a", "b"], 1)
-
-
-@pytest.mark.parametrize(
-    "key, message",
-    [("gpu=A1000", "infra.gpu=A1000|A1000"), ("cpu=many", "many"), ("volume.version=3", "version")],
-)
-def test_plugin_refuses_wrong_values_by_name(cloud, configured, key, message):
-    context, config = configured("hydra/launcher=bgb_modal", f"hydra.launcher.{key}")
-    launcher = Plugins.instance().instantiate_launcher(
-        hydra_context=context, task_function=task, config=config
-    )
-    with pytest.raises(ConfigError, match=message):
-        launcher.launch(JOBS, 0)

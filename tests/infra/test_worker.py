@@ -3,14 +3,15 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bgb import job
-from bgb.config.infra import InfraConfig
+from bgb.config.infra import InfraConfig, VolumeConfig
 from bgb.errors import InfraError
 from bgb.infra import attempts, worker
 from bgb.infra.app import Session
@@ -20,15 +21,36 @@ from bgb.infra.preemption import OrderlyStop
 from tests.fakemodal import FakeModal
 from tests.infra import jobs
 from tests.infra.jobs import ticket, wait
+from tests.infra.loopback import started
 
 pytestmark = pytest.mark.modal
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FakeModal, Session]]:
+    """One app for all tests, each of which has a job of its own."""
+    with started(tmp_path_factory.mktemp("worker")) as fake:
+        session = Session(InfraConfig(), sweep_id="s")
+        session.deploy()
+        yield fake, session
+
+
 @pytest.fixture
-def session(fake_modal: FakeModal) -> Session:
-    session = Session(InfraConfig(secrets=["wandb-secret"]), sweep_id="s")
-    session.deploy()
-    return session
+def fake_modal(shared: tuple[FakeModal, Session], monkeypatch: pytest.MonkeyPatch) -> FakeModal:
+    monkeypatch.setattr(jobs, "NAME", uuid.uuid4().hex[:8])
+    return shared[0]
+
+
+@pytest.fixture
+def session(fake_modal: FakeModal, shared: tuple[FakeModal, Session]) -> Session:
+    return shared[1]
+
+
+def running(fake: FakeModal, session: Session, call: str) -> str:
+    """Wait until a job reports its first epoch; return its container's id."""
+    fake.wait_until(lambda: session.progress().get(jobs.NAME, {}).get("epoch") == 1)
+    (found,) = [one for one in fake.containers() if one.alive and one.call_id == call]
+    return found.task_id
 
 
 Preempt = Callable[..., Done | Failure]
@@ -40,9 +62,7 @@ def preempt(fake_modal: FakeModal, session: Session) -> Preempt:
 
     def preempt(function: Callable[..., object], **changes: object) -> Done | Failure:
         call = session.submit(function, ticket=ticket(**changes))
-        fake_modal.wait_until(lambda: session.progress().get("0", {}).get("epoch") == 1)
-        (running,) = [one for one in fake_modal.containers() if one.alive]
-        fake_modal.preempt(running.task_id, grace_s=20.0)
+        fake_modal.preempt(running(fake_modal, session, call), grace_s=20.0)
         return wait(session, call)
 
     return preempt
@@ -57,8 +77,8 @@ def test_value_comes_back_with_attempts_and_seconds(session: Session) -> None:
 
 def test_preempted_job_goes_on_in_another_attempt(session: Session, preempt: Preempt) -> None:
     assert preempt(jobs.report_then_sleep).value == 2
-    assert session.progress()["0"]["attempt"] == 2
-    assert session.progress()["0"]["state"] == "done"
+    assert session.progress()[jobs.NAME]["attempt"] == 2
+    assert session.progress()[jobs.NAME]["state"] == "done"
 
 
 def test_preempted_job_that_exits_on_interrupt_is_started_again(preempt: Preempt) -> None:
@@ -83,18 +103,17 @@ def test_killed_container_loses_what_was_not_published(
     fake_modal: FakeModal, session: Session
 ) -> None:
     call = session.submit(jobs.publish_one_file_of_two, ticket=ticket())
-    fake_modal.wait_until(lambda: session.progress().get("0", {}).get("epoch") == 1)
-    (running,) = [one for one in fake_modal.containers() if one.alive]
-    fake_modal.kill(running.task_id)
+    fake_modal.kill(running(fake_modal, session, call))
     reply = wait(session, call)
     assert (reply.value, reply.attempts) == (["published"], 2)
 
 
 def test_crash_loop_ends_at_max_attempts(session: Session, fake_modal: FakeModal) -> None:
-    reply = wait(session, session.submit(jobs.die, ticket=ticket(max_attempts=2)))
+    call = session.submit(jobs.die, ticket=ticket(max_attempts=2))
+    reply = wait(session, call)
     assert (reply.kind, reply.attempts) == ("attempts", 2)
     assert "infra.max_attempts" in reply.message
-    assert len(fake_modal.containers()) == 3
+    assert len([one for one in fake_modal.containers() if one.call_id == call]) == 3
 
 
 def test_job_that_failed_counts_its_attempts_anew_when_sent_again(session: Session) -> None:
@@ -110,7 +129,7 @@ def test_job_is_stopped_with_a_checkpoint_when_its_hours_are_used_up(
     reply = wait(session, call)
     assert reply.kind == "budget"
     assert "infra.max_hours=0.000138889" in reply.message
-    assert (volume / "jobs" / "last.ckpt").read_text() == "saved at a batch boundary"
+    assert (volume / "jobs" / jobs.NAME / "last.ckpt").read_text() == "saved at a batch boundary"
 
 
 def test_hours_of_earlier_attempts_count(session: Session, preempt: Preempt) -> None:
@@ -123,11 +142,10 @@ def test_hours_that_a_killed_container_reported_count(
     session: Session, fake_modal: FakeModal
 ) -> None:
     call = session.submit(jobs.sleep_for_ever, ticket=ticket(max_hours=1.0))
-    fake_modal.wait_until(lambda: session.progress().get("0", {}).get("epoch") == 1)
-    (running,) = [one for one in fake_modal.containers() if one.alive]
+    container = running(fake_modal, session, call)
     # As if it had hung for two hours until Modal's limit, its last files not committed.
-    session._dict()["0"] = session.progress()["0"] | {"seconds": 7200.0}
-    fake_modal.kill(running.task_id)
+    session._dict()[jobs.NAME] = session.progress()[jobs.NAME] | {"seconds": 7200.0}
+    fake_modal.kill(container)
     reply = wait(session, call)
     assert (reply.kind, reply.attempts, reply.seconds) == ("budget", 1, 7200.0)
 
@@ -210,18 +228,20 @@ def test_module_that_the_container_lacks_is_named(
 def test_full_volume_ends_the_job_and_says_what_to_do(
     session: Session, fake_modal: FakeModal, with_ticket: bool
 ) -> None:
-    fake_modal.fill_volume("brain-go-brr-results")
-    call = session.submit(jobs.count_runs, ticket=ticket() if with_ticket else None)
-    reply = wait(session, call)
+    infra = replace(session.infra, volume=VolumeConfig(name="full"))
+    full = Session(infra, sweep_id="full")
+    full.deploy()
+    fake_modal.fill_volume("full")
+    reply = wait(full, full.submit(jobs.count_runs, ticket=ticket() if with_ticket else None))
     assert reply.kind == "init"
     assert "no space left on device" in reply.message
-    assert "modal volume rm brain-go-brr-results" in reply.message
+    assert "modal volume rm full" in reply.message
 
 
 def test_progress_reaches_the_launcher(session: Session, fake_modal: FakeModal) -> None:
     call = session.submit(jobs.report_then_sleep, ticket=ticket())
-    fake_modal.wait_until(lambda: "auroc" in session.progress().get("0", {}))
-    entry = session.progress()["0"]
+    fake_modal.wait_until(lambda: "auroc" in session.progress().get(jobs.NAME, {}))
+    entry = session.progress()[jobs.NAME]
     assert {"epoch": 1, "auroc": 0.5, "state": "running", "attempt": 1}.items() <= entry.items()
     assert entry["call_id"] == call
     assert entry["at"] >= entry["started"]
@@ -230,16 +250,19 @@ def test_progress_reaches_the_launcher(session: Session, fake_modal: FakeModal) 
 
 def test_cancelled_job_ends_as_cancelled(session: Session, fake_modal: FakeModal) -> None:
     call = session.submit(jobs.sleep_for_ever, ticket=ticket())
-    fake_modal.wait_until(lambda: "0" in session.progress())
+    fake_modal.wait_until(lambda: jobs.NAME in session.progress())
     session.cancel(call)
     assert wait(session, call).kind == "cancelled"
-    fake_modal.wait_until(lambda: not any(one.alive for one in fake_modal.containers()))
+    fake_modal.wait_until(lambda: session.progress()[jobs.NAME]["state"] == "cancelled")
+    fake_modal.wait_until(
+        lambda: not any(one.alive for one in fake_modal.containers() if one.call_id == call)
+    )
 
 
 def test_outputs_are_remembered_relative_to_the_volume(session: Session, volume: Path) -> None:
-    wait(session, session.submit(jobs.add_output, "/results/runs/a", ticket=ticket()))
-    outputs = json.loads((volume / "sweeps" / "s" / "0" / "outputs.json").read_text())
-    assert outputs == {"folders": ["runs/a"]}
+    wait(session, session.submit(jobs.add_output, f"/results/runs/{jobs.NAME}", ticket=ticket()))
+    outputs = json.loads((volume / "sweeps" / "s" / jobs.NAME / "outputs.json").read_text())
+    assert outputs == {"folders": [f"runs/{jobs.NAME}"]}
 
 
 def test_output_outside_the_volume_is_refused(session: Session) -> None:
