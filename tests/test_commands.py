@@ -250,6 +250,6 @@ def test_notebook_of_the_cache_runs(place: Workplace) -> None:
 
 def test_bad_job_of_a_sweep_is_told_at_once_and_does_not_end_the_others(place: Workplace) -> None:
     words = ("cache", "-m", "action=verify,list", "data.corpus.seed=77")
-    done = place.type(*words, expect=1)
+    done = place.type(*words, expect=2)
     assert "this job failed, the sweep goes on: CacheError: no cache at" in done.stderr
     assert "synthetic" in done.stdout  # of `list`, the second job

@@ -7,6 +7,7 @@ imported before the configuration is known to be good (DESIGN 3, STYLE 17).
 import contextlib
 import functools
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
@@ -17,6 +18,7 @@ import hydra
 import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -79,7 +81,11 @@ def command(
                 if prepare is not None and needs_multirun(sys.argv[1:], config_dir()):
                     sys.argv.append("--multirun")
                 refuse_unused_launcher(sys.argv[1:])
-            hydra.main(config_path=str(config_dir()), config_name=name, version_base="1.3")(task)()
+                # So that errors reach us: Hydra's own report would bury ours in a traceback.
+                os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+                hydra.main(config_path=str(config_dir()), config_name=name, version_base="1.3")(
+                    task
+                )()
 
         task.prepare = prepare  # type: ignore[attr-defined]
 
@@ -188,6 +194,11 @@ def _plain_errors() -> Iterator[None]:
         _log.debug("traceback of the error", exc_info=error)
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         sys.exit(2)
+    except CompactHydraException as error:  # of the command line: a group or option unknown
+        cause = error.__cause__
+        why = f": {cause}" if isinstance(cause, OmegaConfBaseException) else ""
+        sys.stderr.write(f"{error}{why}\n")
+        sys.exit(1)
     except OSError as error:
         if error.filename is None:
             raise

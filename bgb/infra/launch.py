@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, configure_log, setup_globals
@@ -196,27 +197,13 @@ class Sweep:
         warn_of_other_code(ledger, watch.jobs, digests)
         singletons = Singleton.get_state()
         for one in watch.open_jobs:
-            if one.call_id is not None or interrupts.count:
-                continue
-            job = one.job
-            before = ledger.records.get(job.num, Record(job.num))
-            ledger.write(
-                job.num,
-                SENDING,
-                subdir=job.subdir,
-                overrides=list(job.overrides),
-                fingerprint=job.fingerprint,
-                keys=job.keys,
-                call_id=None,
-                usd=0.0,
-                earlier_usd=before.earlier_usd + before.usd,
-                **digests,
-            )
-            config = remote_config(job, sweep_dir)
-            arguments = (self._context, self._task, config, singletons)
-            one.call_id = session.submit(run_hydra_job, *arguments, ticket=one.ticket)
-            self._has_open_calls = True
-            ledger.write(job.num, SENT, call_id=one.call_id)
+            if one.call_id is None and not interrupts.count:
+                config = remote_config(one.job, sweep_dir)
+                ledger.write(one.job.num, SENDING, **_sending(one, ledger), **digests)
+                arguments = (self._context, self._task, config, singletons)
+                one.call_id = session.submit(run_hydra_job, *arguments, ticket=one.ticket)
+                self._has_open_calls = True
+                ledger.write(one.job.num, SENT, call_id=one.call_id)
 
     def _watch(self, watch: Watch, board: Board, interrupts: Interrupts) -> None:
         while True:
@@ -246,6 +233,21 @@ def close() -> None:
     """Stop the apps of all sweeps whose jobs have ended."""
     while _sweeps:
         _sweeps.pop().close()
+
+
+def _sending(sent: Sent, ledger: Ledger) -> dict[str, Any]:  # Any: fields of Record
+    """Return what the ledger keeps of a job that is about to be sent."""
+    job = sent.job
+    before = ledger.records.get(job.num, Record(job.num))
+    return {
+        "subdir": job.subdir,
+        "overrides": list(job.overrides),
+        "fingerprint": job.fingerprint,
+        "keys": job.keys,
+        "call_id": None,
+        "usd": 0.0,
+        "earlier_usd": before.earlier_usd + before.usd,
+    }
 
 
 def _returned(sent: Sent) -> JobReturn:

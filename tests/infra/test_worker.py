@@ -253,10 +253,21 @@ def test_cancelled_job_ends_as_cancelled(session: Session, fake_modal: FakeModal
     fake_modal.wait_until(lambda: jobs.NAME in session.progress())
     session.cancel(call)
     assert wait(session, call).kind == "cancelled"
-    fake_modal.wait_until(lambda: session.progress()[jobs.NAME]["state"] == "cancelled")
     fake_modal.wait_until(
         lambda: not any(one.alive for one in fake_modal.containers() if one.call_id == call)
     )
+
+
+def test_job_that_is_cancelled_from_elsewhere_says_so(
+    session: Session, fake_modal: FakeModal
+) -> None:
+    import modal
+
+    call = session.submit(jobs.sleep_for_ever, ticket=ticket())
+    running(fake_modal, session, call)
+    modal.FunctionCall.from_id(call).cancel()
+    assert wait(session, call).kind == "cancelled"
+    fake_modal.wait_until(lambda: session.progress()[jobs.NAME]["state"] == "cancelled")
 
 
 def test_outputs_are_remembered_relative_to_the_volume(session: Session, volume: Path) -> None:
