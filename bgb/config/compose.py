@@ -57,7 +57,7 @@ def command(
 
     With `prepare` it is a program whose jobs `+infra=` sends to rented machines: `--multirun` is
     added, because Hydra uses a launcher only then, and the launcher calls `prepare` before the
-    first job starts.
+    first job starts. It finds it, and a check of a composed job, as attributes of the task.
     """
 
     def decorate(function: Callable[[_ConfigT], _ReturnT]) -> Callable[[], None]:
@@ -87,7 +87,10 @@ def command(
                     task
                 )()
 
-        task.prepare = prepare  # type: ignore[attr-defined]
+        def check(composed: DictConfig) -> None:
+            to_frozen(composed, schema)
+
+        task.check, task.prepare = check, prepare  # type: ignore[attr-defined]
 
         return main
 

@@ -7,12 +7,17 @@ from bgb.errors import InfraError
 from bgb.infra.prices import Rates, usd_per_hour
 
 
+SLACK_H = 0.25  # for a job that is stopped and writes its checkpoint
+
+
 @dataclass(frozen=True)
 class Bound:
-    """The most that jobs may cost: each is stopped after `hours_per_job`, all attempts together.
+    """The most that jobs may cost.
 
     Attributes
     ----------
+    hours_per_job : all attempts together: after `infra.max_hours` the worker stops its job, and
+        Modal ends one that does not stop `SLACK_H` later.
     machine : what one job has, for people.
     source : where the rates come from.
     """
@@ -40,7 +45,7 @@ def upper_bound(infra: InfraConfig, num_jobs: int, rates: Rates) -> Bound:
     """Return the most that `num_jobs` may cost; caches that are built before come on top."""
     return Bound(
         num_jobs=num_jobs,
-        hours_per_job=infra.max_hours,
+        hours_per_job=infra.max_hours + SLACK_H,
         usd_per_hour=usd_per_hour(infra, rates),
         machine=machine_text(infra),
         source=rates.source,
@@ -57,7 +62,7 @@ def check_budget(bound: Bound, infra: InfraConfig) -> None:
     if bound.usd <= infra.max_cost_usd:
         return
     affordable = int(infra.max_cost_usd / (bound.hours_per_job * bound.usd_per_hour))
-    hours = infra.max_cost_usd / (bound.num_jobs * bound.usd_per_hour)
+    hours = max(0, infra.max_cost_usd / (bound.num_jobs * bound.usd_per_hour) - SLACK_H)
     raise InfraError(
         f"{bound.text()} is more than infra.max_cost_usd={infra.max_cost_usd:g}: "
         f"sweep over fewer jobs ({affordable} fit), lower infra.max_hours={infra.max_hours:g} "

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bgb.config.infra import MAX_RETRIES, MAX_TIMEOUT_H, InfraConfig
 from bgb.infra import worker
 from bgb.infra.container import Container
+from bgb.infra.cost import SLACK_H
 from bgb.infra.image import build_image, lock_file, python_version, shipped
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ JOB, CPU = "job", "cpu"
 VOLUME_V1_WRITERS = 5  # Modal guide, Volumes: with more writers at once files may be lost
 # What only the launching side reads: no reason to deploy anew.
 _OF_THE_LAUNCHER = ("name", "max_cost_usd", "fail_fast", "sync_exclude", "poll_s")
-SLACK_S = 900.0  # for a job that is stopped at infra.max_hours and writes its checkpoint
 
 
 def build_app(infra: InfraConfig, *, name: str, packages: Sequence[str] = ()) -> "modal.App":
@@ -91,7 +91,7 @@ def _machine(infra: InfraConfig, pool: str) -> dict[str, Any]:  # Any: what app.
     if pool == CPU:
         cpu, memory_gib = infra.cache.cpu, infra.cache.memory_gib
     memory_mib = math.ceil(memory_gib * 1024)
-    longest_s = min(infra.timeout_h * 3600, infra.max_hours * 3600 + SLACK_S, MAX_TIMEOUT_H * 3600)
+    longest_s = 3600 * min(infra.timeout_h, infra.max_hours + SLACK_H, MAX_TIMEOUT_H)
     containers = num_containers(infra, pool)
     if pool == JOB and containers < infra.max_containers:
         _log.info(

@@ -20,6 +20,9 @@ from bgb.errors import InfraError
 from bgb.infra.fingerprint import fingerprint, key_digests
 
 
+LOG = "job.log"
+
+
 @dataclass(frozen=True)
 class HydraJob:
     """One job of a sweep.
@@ -86,9 +89,10 @@ def with_task(job: HydraJob, task: DictConfig) -> HydraJob:
 def remote_config(job: HydraJob, sweep_dir: str) -> DictConfig:
     """Return the job's configuration with the sweep's folder on the Volume."""
     config = copy.deepcopy(job.config)
-    with read_write(config.hydra.sweep):
+    with read_write(config.hydra), open_dict(config.hydra):
         config.hydra.sweep.dir = sweep_dir
         config.hydra.sweep.subdir = job.subdir
+        _log_to_file(config.hydra.job_logging)
     return config
 
 
@@ -131,6 +135,19 @@ def job_return(job: HydraJob, value: Any, *, failed: bool) -> JobReturn:  # Any:
     )
     done.return_value = value
     return done
+
+
+def _log_to_file(logging_config: DictConfig) -> None:
+    """Let a program that logs to the terminal alone log into its folder, too: that comes back."""
+    handlers = logging_config.get("handlers")
+    if not handlers or any("filename" in handler for handler in handlers.values()):
+        return
+    handlers.bgb_file = {
+        "class": "logging.FileHandler",
+        "filename": f"${{hydra.runtime.output_dir}}/{LOG}",
+        "formatter": next(iter(logging_config.get("formatters") or {}), None),
+    }
+    logging_config.root.handlers = [*logging_config.root.handlers, "bgb_file"]
 
 
 def _refuse_shared_folders(jobs: Sequence[HydraJob]) -> None:

@@ -71,6 +71,10 @@ class Sweep:
         setup_globals()
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         jobs = compose_jobs(self._context, self._config, overrides=overrides, first=first)
+        check: Callable[..., None] | None = getattr(self._task, "check", None)
+        if check is not None:
+            for job in jobs:
+                check(task_config(job))
         lock = self._dir / ".modal" / "lock"
         with hold(lock, wait=False) as mine:
             if not mine:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bgb.config.infra import InfraConfig
-from bgb.errors import InfraError
+from bgb.errors import BgbError, InfraError
 from bgb.infra.app import Session
 from bgb.infra.hydra_job import HydraJob
 from bgb.infra.ledger import CANCELLED, DONE, FAILED, Ledger
@@ -180,6 +180,8 @@ class Watch:
             self.cancel_all(reason)
 
     def _explain(self, sent: Sent, failure: Failure) -> str:
+        if isinstance(failure.exception, BgbError):
+            return failure.message  # says what to mend; where it was raised does not matter
         if failure.traceback_text:
             return f"{failure.message}\n{failure.traceback_text}"
         assert sent.call_id is not None

@@ -44,7 +44,7 @@ def test_job_pool_is_the_machine_that_was_asked_for(fake_modal: FakeModal) -> No
     job = options_of(fake_modal, "job")
     assert (job["gpu"], job["cpu"], job["memory_mib"]) == ("A100-80GB:2", (8, 8), (65536, 65536))
     assert (job["retries"], job["single_use_containers"], job["regions"]) == (10, True, ["us-east"])
-    assert job["timeout_s"] == 6 * 3600 + deployment.SLACK_S
+    assert job["timeout_s"] == (6 + deployment.SLACK_H) * 3600
     assert job["startup_timeout_s"] == 600
     volume = {"name": "brain-go-brr-results", "version": 1, "read_only": False, "sub_path": ""}
     assert job["volumes"] == {"/results": volume}
@@ -180,7 +180,7 @@ def test_expired_result_is_said_to_be_expired(session: Session, fake_modal: Fake
 def test_job_beyond_modals_limit_is_a_timeout(
     fake_modal: FakeModal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deployment, "SLACK_S", 0.0)
+    monkeypatch.setattr(deployment, "SLACK_H", 0.0)
     session = Session(replace(INFRA, max_hours=2 / 3600, max_attempts=1), sweep_id="s")
     session.deploy()
     reply = wait(session, session.submit(jobs.sleep_for_ever))

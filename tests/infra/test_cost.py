@@ -60,11 +60,11 @@ def test_every_gpu_that_may_be_configured_has_a_price(gpu: str) -> None:
     assert usd_per_hour(InfraConfig(gpu=gpu), TABLE) > usd_per_hour(InfraConfig(), TABLE)
 
 
-def test_bound_is_jobs_times_hours_times_rate() -> None:
+def test_bound_is_jobs_times_hours_and_the_time_to_stop_times_rate() -> None:
     bound = upper_bound(L4, 3, RATES)
-    assert bound.usd == pytest.approx(3 * 5 * 4.68)
+    assert bound.usd == pytest.approx(3 * 5.25 * 4.68)
     assert bound.text() == (
-        "3 jobs x at most 5 h x $4.68/h (L4, 2 cores, 10 GiB) = at most $70.20 "
+        "3 jobs x at most 5.25 h x $4.68/h (L4, 2 cores, 10 GiB) = at most $73.71 "
         "(rates: table of a test)"
     )
 
@@ -78,12 +78,12 @@ def test_bound_above_the_limit_is_refused_with_three_ways_out_that_work() -> Non
     with pytest.raises(InfraError) as refusal:
         check_budget(upper_bound(L4, 5, RATES), L4)
     text = str(refusal.value)
-    assert "at most $117.00" in text
+    assert "at most $122.85" in text
     assert "infra.max_cost_usd=100" in text
     assert "fewer jobs (4 fit)" in text
-    assert "infra.max_hours=5 (4.27 fit)" in text
+    assert "infra.max_hours=5 (4.02 fit)" in text
     check_budget(upper_bound(L4, 4, RATES), L4)
-    shorter = dataclasses.replace(L4, max_hours=4.27)
+    shorter = dataclasses.replace(L4, max_hours=4.02)
     check_budget(upper_bound(shorter, 5, RATES), shorter)
 
 

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from bgb.config.infra import InfraConfig
 from bgb.errors import ConfigError, InfraError
 from bgb.infra import launch
+from bgb.infra.hydra_job import compose_jobs, remote_config
 from bgb.infra.interrupt import resume_command
 from bgb.infra.payload import Done, Failure
 from bgb.locks import hold
@@ -45,7 +46,7 @@ def test_what_cannot_be_sent_is_refused_before_anything_is(cloud, program, overr
 
 def test_price_above_the_limit_is_refused_before_anything_is_sent(cloud, program):
     infra = replace(INFRA, gpu="H100", max_cost_usd=10.0)
-    with pytest.raises(InfraError, match=r"2 jobs x at most 8 h x .* infra\.max_cost_usd=10"):
+    with pytest.raises(InfraError, match=r"2 jobs x at most 8\.25 h x .* infra\.max_cost_usd=10"):
         program(infra=infra).launch(JOBS, 0)
     assert (cloud.deployed, cloud.sent()) == (0, [])
 
@@ -184,3 +185,31 @@ def test_job_that_cannot_be_sent_ends_the_launcher_and_the_others_go_on(cloud, p
     cloud.refused = set()
     assert values(program().launch(JOBS, 0)) == [1, 4]
     assert cloud.sent() == [1, 2]
+
+
+def test_job_that_the_program_itself_refuses_ends_the_sweep_before_anything_is_sent(cloud, program):
+    def check(config):
+        if config.x == 2:
+            raise ConfigError(f"x={config.x} must be odd")
+
+    def checked(config):
+        raise AssertionError("runs in containers only")
+
+    checked.check = check
+    with pytest.raises(ConfigError, match="x=2 must be odd"):
+        program(function=checked).launch(JOBS, 0)
+    assert (cloud.deployed, cloud.sent()) == (0, [])
+
+
+def test_job_that_logs_to_the_terminal_alone_logs_into_its_folder_too(configured):
+    context, config = configured(
+        "hydra.job_logging.root.handlers=[console]", "~hydra.job_logging.handlers.file"
+    )
+    (job,) = compose_jobs(context, config, overrides=[["x=1"]], first=0)
+    sent = remote_config(job, "/results/sweeps/s")
+    file = OmegaConf.to_container(sent.hydra.job_logging, resolve=False)["handlers"]["bgb_file"]
+    assert file["filename"] == "${hydra.runtime.output_dir}/job.log"
+    assert sent.hydra.job_logging.root.handlers == ["console", "bgb_file"]
+    context, config = configured()  # Hydra's own writes a file already
+    (job,) = compose_jobs(context, config, overrides=[["x=1"]], first=0)
+    assert "bgb_file" not in remote_config(job, "/results/s").hydra.job_logging.handlers

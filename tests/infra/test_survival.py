@@ -114,7 +114,7 @@ def survived(modal: FakeModal, tmp_path_factory: pytest.TempPathFactory) -> Path
     launcher.send_signal(signal.SIGKILL)
     launcher.wait()
     again = start(folder, words, **modal.environment)
-    assert again.wait(timeout=400) == 1, (folder / "output.txt").read_text()  # one job failed
+    assert again.wait(timeout=400) == 2, (folder / "output.txt").read_text()  # one job failed
     return folder
 
 
@@ -179,6 +179,9 @@ def test_output_tells_failure_resume_and_sum(survived: Path) -> None:
     assert f"hydra.sweep.dir={survived / 'sweep'}" in output
     assert "5 of 6 jobs done, $" in output
     assert "at most $" in output
+    log = (survived / "sweep" / str(PREEMPTED) / "job.log").read_text()
+    assert "goes on at epoch" in log  # of the second attempt, below what the first one said
+    assert log.index("epoch 1/3") < log.index("goes on at epoch") < log.index("epoch 3/3")
 
 
 def test_seconds_and_dollars_are_in_the_provenance_of_the_run(survived: Path) -> None:
@@ -208,5 +211,5 @@ def test_sweep_that_ended_is_not_started_again(survived: Path, modal: FakeModal)
 def test_other_configuration_in_the_same_sweep_is_refused(survived: Path, modal: FakeModal) -> None:
     words = ["-m", *SMALL, *REMOTE, "optimizer.lr=7e-3", "hydra.sweep.dir=sweep"]
     again = start(survived, words, **modal.environment)
-    assert again.wait(timeout=100) == 1
+    assert again.wait(timeout=100) == 2
     assert "optimizer.lr" in (survived / "output.txt").read_text().splitlines()[-1]
