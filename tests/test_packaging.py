@@ -26,7 +26,7 @@ def test_wheel_ships_every_option_file_and_no_recording(wheel: Path) -> None:
         f"bgb/conf/{path.relative_to(ROOT / 'conf')}" for path in ROOT.glob("conf/**/*.yaml")
     }
     assert options <= names
-    assert "bgb/py.typed" in names
+    assert {"bgb/py.typed", "hydra_plugins/bgb_modal/launcher.py"} <= names
     assert not [name for name in names if name.endswith((".edf", ".npz"))]
 
 
@@ -36,14 +36,17 @@ def test_commands_of_the_wheel_compose_from_any_folder(wheel: Path, tmp_path: Pa
     code = (
         "import sys, bgb.config.compose as c;"
         f"assert c.config_dir().is_relative_to({str(unpacked)!r}), c.config_dir();"
-        "print(c.compose('train', ['data=tusz']).data.corpus.name)"
+        "print(c.compose('train', ['data=tusz', '+infra=modal_l4']).data.corpus.name);"
+        "from bgb.infra import image; infra = c.compose('train', ['+infra=modal_l4']).infra;"
+        "print(image.lock_file(infra).name, *sorted(image.shipped(infra)))"
     )
     environment = {**os.environ, "PYTHONPATH": str(unpacked)}
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert done.stdout.strip() == "tusz"
+    # A wheel carries what a container needs: the lock file, and option files within the package.
+    assert done.stdout.split() == ["tusz", "requirements.lock", "bgb", "hydra_plugins/bgb_modal"]
 
 
 def test_console_script_lists_the_commands() -> None:

@@ -67,13 +67,14 @@ def lock_file(infra: InfraConfig) -> Path:
         if not path.is_file():
             raise InfraError(f"infra.lock={path} does not exist; name a requirements file")
         return path
-    path = Path(bgb.__file__).parents[1] / "requirements.lock"
-    if not path.is_file():
-        raise InfraError(
-            f"{path} does not exist: bgb is installed without its lock file; write one with "
-            "`pip freeze --exclude-editable > requirements.lock` and give infra.lock=FILE"
-        )
-    return path
+    package = Path(bgb.__file__).parent
+    for folder in (package, package.parent):  # of a wheel, of a checkout
+        if (folder / "requirements.lock").is_file():
+            return folder / "requirements.lock"
+    raise InfraError(
+        f"{package} was installed without requirements.lock; write one with "
+        "`pip freeze --exclude-editable > requirements.lock` and give infra.lock=FILE"
+    )
 
 
 def shipped_folders(infra: InfraConfig, packages: Sequence[str] = ()) -> list[Path]:

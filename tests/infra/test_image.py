@@ -87,7 +87,7 @@ def test_missing_lock_file_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(InfraError, match=r"infra\.lock=.*nowhere\.lock does not exist"):
         image.lock_file(InfraConfig(lock=str(tmp_path / "nowhere.lock")))
     monkeypatch.setattr("bgb.__file__", str(tmp_path / "bgb" / "__init__.py"))
-    with pytest.raises(InfraError, match=r"installed without its lock file.*infra\.lock=FILE"):
+    with pytest.raises(InfraError, match=r"installed without requirements.lock; .*infra\.lock=FILE"):
         image.lock_file(InfraConfig())
 
 
