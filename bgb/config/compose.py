@@ -30,7 +30,8 @@ from bgb.config.remote import (
     data_root,
     env_is_set,
     needs_multirun,
-    refuse_single_run,
+    refuse_swept_infra,
+    refuse_to_stay,
     refuse_unused_launcher,
 )
 from bgb.config.schema import CHOICES, COMMANDS, GROUPS, TrainConfig
@@ -63,13 +64,11 @@ def command(
     def decorate(function: Callable[[_ConfigT], _ReturnT]) -> Callable[[], None]:
         @functools.wraps(function)
         def task(composed: DictConfig) -> _ReturnT:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
-                with _told_at_once():
-                    return function(to_frozen(composed, schema))
-            with _plain_errors():
+            in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+            with _told_at_once() if in_sweep else _plain_errors():
                 frozen = to_frozen(composed, schema)
                 if prepare is not None:
-                    refuse_single_run(frozen)
+                    refuse_to_stay(frozen)
                 return function(frozen)
 
         @functools.wraps(function)
@@ -81,6 +80,7 @@ def command(
                 if prepare is not None and needs_multirun(sys.argv[1:], config_dir()):
                     sys.argv.append("--multirun")
                 refuse_unused_launcher(sys.argv[1:])
+                refuse_swept_infra(sys.argv[1:])
                 # So that errors reach us: Hydra's own report would bury ours in a traceback.
                 os.environ.setdefault("HYDRA_FULL_ERROR", "1")
                 hydra.main(config_path=str(config_dir()), config_name=name, version_base="1.3")(

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
 from omegaconf import DictConfig
 
 from bgb.errors import ConfigError
@@ -38,12 +40,29 @@ def refuse_unused_launcher(arguments: Sequence[str]) -> None:
         raise ConfigError(f"{chosen[0]} has no effect in a single run; add --multirun")
 
 
-def refuse_single_run(config: object) -> None:
-    """Hydra calls a launcher in multirun only: never train here what was meant for a GPU there."""
+def refuse_swept_infra(arguments: Sequence[str]) -> None:
+    """Refuse to sweep over machines: Hydra takes one launcher, that of the first, for all jobs."""
+    try:
+        words = [word for word in arguments if "=" in word and not word.startswith("-")]
+        overrides = OverridesParser.create().parse_overrides(words)
+    except OverrideParseException:
+        return  # Hydra reports syntax errors itself
+    for override in overrides:
+        key = override.key_or_group
+        if (key == "infra" or key.startswith("infra.")) and override.is_sweep_override():
+            raise ConfigError(
+                f"{override.input_line} would sweep over machines, but all jobs of a sweep rent "
+                "the same; give one command for each"
+            )
+
+
+def refuse_to_stay(config: object) -> None:
+    """Never train here what was meant for a GPU there: a job with `infra` that was not sent."""
     if getattr(config, "infra", None) is not None and not os.environ.get(IN_JOB):
         raise ConfigError(
-            "infra is set, but this is a single run, which would stay on this machine; add "
-            "--multirun, or leave infra out"
+            "infra is set, but the job would stay on this machine: Hydra uses a launcher in "
+            "multirun only, and not where an experiment of a sweep names it; add --multirun, put "
+            "+infra=... on the command line, or leave infra out"
         )
 
 

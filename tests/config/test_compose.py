@@ -59,7 +59,7 @@ def test_every_group_has_options(group: str) -> None:
         ("+nonsense=1", "unknown key 'nonsense'"),
         ("+data.corpus.labels=csv", "unknown key 'data.corpus.labels'"),
         ("data.window_s=-1", "data.window_s=-1 must be above 0"),
-        ("data.residency=cloud", "choose one of ['auto', 'memory', 'disk']"),
+        ("data.residency=cloud", "choose one of ['auto', 'device', 'memory', 'disk']"),
         ("postprocess.threshold=1.5", "postprocess.threshold=1.5 must lie between 0 and 1"),
         ("data.preprocess.lowpass_hz=200", "< rate_hz/2=128.0 must hold"),
         ("model.rate_hz=100", "must divide data.preprocess.rate_hz=256"),

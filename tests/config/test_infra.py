@@ -1,12 +1,18 @@
 """Infrastructure options: what they say, when they make a multirun, where the data lie then."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from bgb.config.compose import compose, config_dir, dump_config, load_config
 from bgb.config.infra import InfraConfig
-from bgb.config.remote import needs_multirun, refuse_single_run, refuse_unused_launcher
+from bgb.config.remote import (
+    needs_multirun,
+    refuse_swept_infra,
+    refuse_to_stay,
+    refuse_unused_launcher,
+)
 from bgb.errors import ConfigError
 
 
@@ -86,12 +92,20 @@ def test_infrastructure_makes_a_multirun_once(arguments: list[str], expected: bo
 def test_a_job_never_launches_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BGB_JOB", "1")
     assert not needs_multirun(["+infra=modal_a100"], config_dir())
-    refuse_single_run(compose("train", ["+infra=modal_a100"]))
+    refuse_to_stay(compose("train", ["+infra=modal_a100"]))
+
+
+@pytest.mark.parametrize("word", ["+infra=modal_l4,modal_a100", "infra.gpu=L4,T4"])
+def test_machines_are_not_swept_over(word: str) -> None:
+    # Hydra would take the launcher of neither, and train here.
+    with pytest.raises(ConfigError, match=f"{re.escape(word)} would sweep over machines"):
+        refuse_swept_infra([word])
+    refuse_swept_infra(["+infra=modal_a100", "model=eegnet,eventnet_unet"])
 
 
 def test_single_run_that_was_meant_for_a_gpu_is_refused() -> None:
     with pytest.raises(ConfigError, match="add --multirun"):
-        refuse_single_run(compose("train", ["+infra=modal_a100"]))
+        refuse_to_stay(compose("train", ["+infra=modal_a100"]))
     with pytest.raises(ConfigError, match="has no effect in a single run"):
         refuse_unused_launcher(["hydra/launcher=bgb_modal"])
     refuse_unused_launcher(["-m", "hydra/launcher=bgb_modal"])
