@@ -4,7 +4,9 @@ Training reports its progress and says when files are worth keeping; the worker 
 container (bgb/infra) puts its own `Job` in place before the run begins.
 """
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -14,6 +16,19 @@ class Job:
     attempt: int = 1
     usd_per_hour: float = 0.0
 
+    @property
+    def age_s(self) -> float:
+        """Seconds since this attempt began, as far as they are paid for."""
+        return 0.0
+
+    def arguments(self) -> list[str]:
+        """Return the command line, or what a launcher made of it."""
+        return sys.argv[1:]
+
+    def code(self) -> Mapping[str, str | bool] | None:
+        """Return commit and dirty of the code, where this machine cannot tell; None = unknown."""
+        return None
+
     def progress(self, **values: float | str) -> None:
         """Show values (epoch, step, metric...) to whoever watches; never fails, never waits."""
 
@@ -22,6 +37,16 @@ class Job:
 
     def add_output(self, folder: Path) -> None:
         """Name a folder whose files whoever started the job wants to have."""
+
+    @contextmanager
+    def lease(self, folder: Path) -> Iterator[None]:
+        """Own a run folder where its lock file cannot tell: between machines.
+
+        Raises
+        ------
+        RunError : another living job owns it.
+        """
+        yield
 
     def provenance(self) -> Mapping[str, str]:
         """Return what identifies the machine: image, task, GPU; for provenance.json."""

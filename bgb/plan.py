@@ -5,6 +5,7 @@ one now (with `+infra=...` in a short job on the rented machine), later plans fi
 there is none the plan says so; it never guesses. Nothing is trained.
 """
 
+import hashlib
 import json
 import logging
 import sys
@@ -120,30 +121,41 @@ def measure_speeds(
                 speed = probe(job.config, seconds)
                 save_measurement(folder, job.config, job.machine, speed)
             continue
-        speeds = _measure_remotely(infra, [job.config for job in alike], seconds, rates)
-        for job, speed in zip(alike, speeds, strict=True):
-            save_measurement(folder, job.config, job.machine, speed)
+        _measure_remotely(infra, alike, folder, seconds=seconds, rates=rates)
 
 
 def _measure_remotely(
-    infra: InfraConfig, configs: Sequence[PlanConfig], seconds: float, rates: "Rates"
-) -> list["Throughput"]:
+    infra: InfraConfig,
+    jobs: Sequence[PlannedJob],
+    folder: Path,
+    *,
+    seconds: float,
+    rates: "Rates",
+) -> None:
     """Fill the caches as a training would, then send one short job for each configuration."""
     from bgb.data.snapshot import snapshot_path
     from bgb.infra.cache_build import fill_cache
     from bgb.infra.probe import announce, probe_infra, run_calls, temporary_session
+    from bgb.training.estimate import save_measurement
     from bgb.training.throughput import probe
 
+    def save(position: int, speed: "Throughput") -> None:
+        """Keep what was paid for, whatever becomes of the others."""
+        save_measurement(folder, jobs[position].config, jobs[position].machine, speed)
+
+    configs = [job.config for job in jobs]
     progress = not configs[0].disable_progress
     short = probe_infra(infra, seconds=seconds)
     announce(short, len(configs), rates)
     # A cache may take longer than a measurement, whose limits end all else.
-    with temporary_session(infra, outlives_interrupt=True) as session:
-        for data in {snapshot_path(config.data): config.data for config in configs}.values():
+    caches = {str(snapshot_path(config.data)): config.data for config in configs}
+    name = hashlib.sha256("\n".join(sorted(caches)).encode()).hexdigest()[:8]
+    with temporary_session(infra, name=name) as session:
+        for data in caches.values():
             fill_cache(session, data, progress=progress)
     ready = [replace(config, data=replace(config.data, check_source=False)) for config in configs]
     with temporary_session(short) as session:
-        return run_calls(session, probe, [(config, seconds) for config in ready])
+        run_calls(session, probe, [(config, seconds) for config in ready], on_value=save)
 
 
 def _print_plan(config: PlanConfig, jobs: list[PlannedJob]) -> None:

@@ -10,14 +10,16 @@ evaluate        bgb/evaluation  threshold chosen on dev, frozen, applied to eval
 
 from typing import Any
 
-from bgb.config.compose import command
+from bgb.config.compose import command, to_frozen
 from bgb.config.schema import TrainConfig
 
 
 def prepare(session: Any, configs: list[Any], *, progress: bool) -> None:  # Any: see Prepare
-    """Build the caches of a sweep on CPU containers before the first GPU is paid."""
+    """Refuse two jobs of one run folder; build the caches before the first GPU is paid."""
     from bgb.infra.cache_build import prepare_caches
+    from bgb.training.run_folder import refuse_shared_runs
 
+    refuse_shared_runs([to_frozen(config, TrainConfig) for config in configs])
     prepare_caches(session, configs, progress=progress)
 
 

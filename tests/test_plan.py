@@ -55,7 +55,7 @@ def test_rented_jobs_have_an_upper_bound_that_is_held_against_the_limit(tmp_path
     words = ("model=eegnet,eventnet_unet", "seed=1,2", "+infra=modal_a100")
     done = plan(tmp_path, *words)
     assert done.returncode == 0, done.stderr
-    bound = r"4 jobs x at most 8 h x \$3.39/h \(A100-80GB, 8 cores, 64 GiB\) = at most \$108.39"
+    bound = r"4 jobs x at most 8.25 h x \$3.39/h \(A100-80GB, 8 cores, 64 GiB\) = at most \$111.78"
     assert re.search(f"Upper bound: {bound} \\(rates: table of 2026-08-10\\)", done.stdout)
     assert "The training would be refused" in done.stdout
     within = plan(tmp_path, *words, "infra.max_hours=7")

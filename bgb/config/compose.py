@@ -201,7 +201,7 @@ def _plain_errors() -> Iterator[None]:
         cause = error.__cause__
         why = f": {cause}" if isinstance(cause, OmegaConfBaseException) else ""
         sys.stderr.write(f"{error}{why}\n")
-        sys.exit(1)
+        sys.exit(2 if isinstance(cause, BgbError) else 1)
     except OSError as error:
         if error.filename is None:
             raise

@@ -11,10 +11,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import bgb
 from bgb.eeg.annotations import Dialect, write_events
 from bgb.eeg.events import Event
 from bgb.evaluation.results import (
@@ -80,7 +80,7 @@ def scores_json(evaluation: Evaluation) -> Json:
     baseline = evaluation.baseline
     figures = {
         "schema_version": SCHEMA_VERSION,
-        "bgb": version("bgb"),
+        "bgb": bgb.__version__,
         "timescoring": timescoring_version(),
         "chance_auroc": CHANCE_AUROC,
         "postprocess": asdict(evaluation.postprocess),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bgb.config.infra import InfraConfig
 from bgb.errors import InfraError
-from bgb.infra import deployment, worker
+from bgb.infra import claims, deployment, worker
 from bgb.infra.modal_errors import (
     LOG_LINES,
     NETWORK_ERRORS,
@@ -42,6 +42,12 @@ class Session:
     Parameters
     ----------
     packages : further Python packages to ship, by import name.
+
+    Attributes
+    ----------
+    open_calls : calls that were sent or seen here and have not ended, as far as is known.
+    promised_usd : what other work of this command may cost; held against `infra.max_cost_usd`.
+    spent_usd : what filling caches has cost.
     """
 
     def __init__(self, infra: InfraConfig, *, sweep_id: str, packages: Sequence[str] = ()) -> None:
@@ -49,6 +55,8 @@ class Session:
         self.sweep_id = sweep_id
         self.name = f"{infra.app}-{sweep_id}"
         self._packages = tuple(packages)
+        self.open_calls: set[str] = set()
+        self.promised_usd = self.spent_usd = 0.0
         self._unreachable_since: float | None = None
 
     def deploy(self) -> None:
@@ -83,7 +91,9 @@ class Session:
         assert pool in (deployment.JOB, deployment.CPU)
         request = pack(function, args, ticket)
         with explained(self.infra):
-            return str(self._function(pool).spawn(request).object_id)
+            call_id = str(self._function(pool).spawn(request).object_id)
+        self.open_calls.add(call_id)
+        return call_id
 
     def look(self, call_id: str) -> Done | Failure | None:
         """Return how a call ended, or None while it has not; never waits.
@@ -103,6 +113,10 @@ class Session:
                 raise
             return None
         self._unreachable_since = None
+        if reply is None:
+            self.open_calls.add(call_id)
+        else:
+            self.open_calls.discard(call_id)
         return reply
 
     def stored(self, ticket: Ticket) -> Done | Failure | None:
@@ -124,6 +138,7 @@ class Session:
         with explained(self.infra):
             call = modal.FunctionCall.from_id(call_id)
             call.cancel(terminate_containers=True)
+        self.open_calls.discard(call_id)
 
     def stop(self) -> None:
         """End the app, and whatever runs in it; an app that is gone is left alone."""
@@ -134,6 +149,7 @@ class Session:
             modal.App.lookup(self.name, environment_name=environment).stop()
         with explained(self.infra):
             modal.Dict.objects.delete(self.name, allow_missing=True, environment_name=environment)
+        self.open_calls.clear()
 
     def progress(self) -> dict[str, dict[str, Any]]:
         """Return what each job last reported, by `Ticket.name`; empty when it cannot be had."""
@@ -145,7 +161,15 @@ class Session:
             _log.debug("no progress: %s", error)
             return {}
         entries.pop(_DEPLOYED, None)
-        return entries
+        return claims.without_claims(entries)
+
+    def owner(self, name: str) -> str | None:
+        """Return the call that began a job, by `Ticket.name`; None when it cannot be had."""
+        return claims.try_to(lambda: claims.owner(self._dict(), name), otherwise=None)
+
+    def release(self, name: str, *, ended: str) -> None:
+        """Let a job be carried out anew after the call that had it ended."""
+        claims.try_to(lambda: claims.release(self._dict(), name, ended=ended), otherwise=None)
 
     @property
     def volume(self) -> "modal.Volume":
@@ -179,9 +203,11 @@ class Session:
             return _ended_by_modal(str(error))
         except service_errors() as error:
             raise explain(error, self.infra) from error
-        # The worker answers with bytes, whatever the job does: here the container did not begin.
-        except Exception as error:  # noqa: BLE001
+        except (ImportError, SyntaxError) as error:
             return _never_began(error)
+        # The worker answers with bytes, whatever the job does: the container did not come so far.
+        except Exception as error:  # noqa: BLE001
+            return _lost(failure_of(error, kind="machine"))
 
     def _deployed_digest(self) -> str | None:
         """Return what is deployed under this name, or None."""
@@ -245,7 +271,15 @@ def _ended_by_modal(text: str) -> Failure:
     """Tell a cancelled call from a container that Modal gave up; both come without a type."""
     if not text or "cancel" in text.lower() or "terminat" in text.lower():
         return Failure("cancelled", text or "the call was cancelled")
-    return Failure("init", f"Modal gave the container up: {text}")
+    return _lost(Failure("machine", text))
+
+
+def _lost(failure: Failure) -> Failure:
+    message = (
+        f"its container was lost, or ended without an answer ({failure.message}); repeat the "
+        "command: the job goes on from its last checkpoint"
+    )
+    return replace(failure, message=message)
 
 
 def _never_began(error: Exception) -> Failure:

@@ -11,7 +11,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +37,15 @@ from bgb.infra.cache_jobs import (
     plan_cache,
     split_work,
 )
-from bgb.infra.cache_volume import find_cache, read_builders, volume_path, write_builders
-from bgb.infra.cost import check_budget, upper_bound
+from bgb.infra.cache_volume import (
+    find_cache,
+    read_builders,
+    remove_builders,
+    volume_path,
+    write_builders,
+)
+from bgb.infra.cost import check_budget, dollars, upper_bound
+from bgb.infra.deployment import CPU, attempt_hours, num_containers
 from bgb.infra.payload import Done, Failure, Ticket
 from bgb.infra.prices import Rates, load_rates, usd_per_hour
 
@@ -46,7 +53,6 @@ if TYPE_CHECKING:
     from bgb.infra.app import Session
 
 _LOG = logging.getLogger(__name__)
-_V1_WRITERS = 5  # Modal guide, Volumes: most that may commit to a Volume of version 1 at once
 _BYTES_A_CONTAINER = 256 << 20  # less work than that is done before a second container has started
 
 
@@ -135,33 +141,39 @@ class _Build:
     data: DataConfig
     rates: Rates
     progress: bool
+    identity: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
     def run(self, *, force: bool) -> None:
         self._wait_for_others()
         name = f"{corpus_name(self.data)}/{cache_key(self.data)}"
         _LOG.info("cache %s: a container compares it with %s", name, self.data.root)
+        self._promise(1)
         plan: CachePlan = self._call_one("plan", plan_cache, self.data, force)
-        if not plan.to_build:
-            return
-        shares = split_work(plan, self._num_shares(plan))
-        bound = upper_bound(self._machine, len(shares), self.rates)
-        check_budget(bound, self.session.infra)
-        _LOG.info(
-            "cache %s: %d recordings, %.2f GB of EDF; %s",
-            *(name, len(plan.to_build), sum(plan.sizes) / 1e9, bound.text()),
-        )
-        self._build(shares, force=force)
-        self._call_one("finish", finish_cache, self.data, plan.corpus)
+        if plan.to_build:
+            shares = split_work(plan, self._num_shares(plan))
+            told = (name, len(plan.to_build), sum(plan.sizes) / 1e9, self._promise(len(shares) + 1))
+            _LOG.info("cache %s: %d recordings, %.2f GB of EDF; %s", *told)
+            self._build(shares, plan.newer_than_s)
+            self._call_one("finish", finish_cache, self.data, plan.corpus)
+        remove_builders(self.session.volume, self._path, build=self.identity)
 
-    def _build(self, shares: Sequence[Share], *, force: bool) -> None:
+    def _promise(self, num_containers: int) -> str:
+        """Say what containers may cost; refuse them where all of this command may cost too much."""
+        bound = upper_bound(self._machine, num_containers, self.rates)
+        others = self.session.promised_usd + self.session.spent_usd
+        check_budget(bound, self.session.infra, besides={"for jobs and what was spent": others})
+        also = f"; with jobs and what was spent at most {dollars(bound.usd + others)}"
+        return bound.text() + (also if others else "")
+
+    def _build(self, shares: Sequence[Share], newer_than_s: float) -> None:
         """Have every share built; fail with all the recordings that could not be."""
         tickets = [self._ticket(f"share-{number}") for number in range(len(shares))]
-        calls = []
+        calls: list[str] = []
         cores = self.session.infra.cache.cpu
         for share, ticket in zip(shares, tickets, strict=True):
-            arguments = (self.data, share, force, cores)
+            arguments = (self.data, share, newer_than_s, cores)
             calls.append(self.session.submit(build_share, *arguments, pool="cpu", ticket=ticket))
-        write_builders(self.session.volume, self._path, calls)
+            self._tell_others(calls)
         total = sum(share.num_bytes for share in shares)
         num_files = sum(len(share.recordings) for share in shares)
         with ByteProgress("cache", total, num_files, bar=self.progress) as bar:
@@ -187,8 +199,9 @@ class _Build:
         while True:
             for call in calls:
                 reply = replies.get(call) or self.session.look(call)
-                if reply is not None:
+                if reply is not None and call not in replies:
                     replies[call] = reply
+                    self.session.spent_usd += reply.seconds / 3600 * self._usd_per_hour
                 if isinstance(reply, Failure) and reply.kind in ("init", "unpickle"):
                     self._cancel(set(calls) - set(replies))
                     raise reply.error()
@@ -203,26 +216,37 @@ class _Build:
 
     def _wait_for_others(self) -> None:
         """Let the containers of an earlier command come to their end: their work is ours."""
-        calls = read_builders(self.session.volume, self._path)
-        alive = [call for call in calls if self.session.look(call) is None]
-        if alive:
-            _LOG.info("%d containers of an earlier command still build this cache", len(alive))
+        while alive := self._others():
+            _LOG.info("%d containers of another command still build this cache", len(alive))
             while any(self.session.look(call) is None for call in alive):
                 time.sleep(self.session.infra.poll_s)
+
+    def _others(self) -> list[str]:
+        """Return the calls of other builds that have not ended; forget builds that have."""
+        alive: list[str] = []
+        for build, calls in read_builders(self.session.volume, self._path).items():
+            going_on = [call for call in calls if self.session.look(call) is None]
+            if not going_on:
+                remove_builders(self.session.volume, self._path, build=build)
+            alive += going_on
+        return alive
+
+    def _tell_others(self, calls: Sequence[str]) -> None:
+        write_builders(self.session.volume, self._path, build=self.identity, calls=calls)
 
     def _call_one(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """Return what one container returns; Any: as the function does."""
         call = self.session.submit(function, *arguments, pool="cpu", ticket=self._ticket(name))
+        self._tell_others([call])
         (reply,) = self._wait([call])
         return _value(reply)
 
     def _num_shares(self, plan: CachePlan) -> int:
         infra = self.session.infra
-        num_shares = min(infra.cache.containers, -(-sum(plan.sizes) // _BYTES_A_CONTAINER))
-        if infra.volume.version == 1 and num_shares > _V1_WRITERS:
-            _LOG.info("a Volume of version 1 takes %d writers at once", _V1_WRITERS)
-            num_shares = _V1_WRITERS
-        return max(1, num_shares)
+        most, worthwhile = num_containers(infra, CPU), -(-sum(plan.sizes) // _BYTES_A_CONTAINER)
+        if most < min(infra.cache.containers, worthwhile):
+            _LOG.info("a Volume of version 1 takes %d writers at once", most)
+        return max(1, min(most, worthwhile))
 
     def _ticket(self, name: str) -> Ticket:
         """Return the ticket of a call that no other call shares: nothing stored is reused."""
@@ -233,9 +257,10 @@ class _Build:
             sweep_id=self.session.sweep_id,
             max_attempts=infra.max_attempts,
             max_hours=infra.max_hours,
-            usd_per_hour=usd_per_hour(self._machine, self.rates),
+            usd_per_hour=self._usd_per_hour,
             rates_source=self.rates.source,
             fingerprint=identity,
+            attempt_hours=attempt_hours(infra),
         )
 
     @property
@@ -243,6 +268,10 @@ class _Build:
         """The infrastructure with what a container that builds has, for prices."""
         infra = self.session.infra
         return replace(infra, gpu=None, cpu=infra.cache.cpu, memory_gib=infra.cache.memory_gib)
+
+    @property
+    def _usd_per_hour(self) -> float:
+        return usd_per_hour(self._machine, self.rates)
 
     @property
     def _path(self) -> PurePosixPath:

@@ -35,11 +35,18 @@ _PUBLISH_EVERY_S = 30.0  # what a killed container loses at most
 
 @dataclass(frozen=True)
 class CachePlan:
-    """What the corpus has and what of it the cache lacks; `sizes` are bytes of EDF."""
+    """What the corpus has and what of it the cache lacks.
+
+    Attributes
+    ----------
+    sizes : bytes of EDF.
+    newer_than_s : Unix time; files of `to_build` that are newer were made by this very build.
+    """
 
     corpus: Corpus
     to_build: tuple[CorpusRecording, ...]
     sizes: tuple[int, ...]
+    newer_than_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,7 @@ def plan_cache(config: DataConfig, force: bool) -> CachePlan:
     ------
     CorpusError, CacheError : as on a laptop: nothing at data.root, or files of another tree.
     """
+    newer_than_s = time.time() if force else 0.0
     corpus = find_corpus(config, progress=False)
     plan = plan_build(config, corpus, force=force)
     refuse_foreign(plan)
@@ -78,17 +86,17 @@ def plan_cache(config: DataConfig, force: bool) -> CachePlan:
     if not plan.to_build:
         finish_cache(config, corpus)
     job.current().publish()
-    return CachePlan(corpus, plan.to_build, tuple(sizes))
+    return CachePlan(corpus, plan.to_build, tuple(sizes), newer_than_s)
 
 
-def build_share(config: DataConfig, share: Share, force: bool, cores: float) -> ShareReport:
+def build_share(config: DataConfig, share: Share, newer_than_s: float, cores: float) -> ShareReport:
     """Build the recordings that are not there yet; after a kill only what lacks.
 
-    With `force` files that are there are replaced.
+    Files that are not newer than a time are replaced.
     """
     folder = cache_folder(config)
     sizes = dict(zip(share.recordings, share.sizes, strict=True))
-    there = [one for one in share.recordings if not force and (folder / _file(one)).exists()]
+    there = [one for one in share.recordings if _is_newer(folder / _file(one), newer_than_s)]
     queue = sorted(set(share.recordings) - set(there), key=lambda one: (-sizes[one], one.edf))
     workers = config.workers or min(math.ceil(cores), worthwhile_workers(share.num_bytes))
     built, failures = [], {}
@@ -146,6 +154,10 @@ def _share(pairs: Sequence[tuple[CorpusRecording, int]]) -> Share:
 
 def _file(recording: CorpusRecording) -> str:
     return f"{recording.split}/{recording.recording_id}.npz"
+
+
+def _is_newer(path: Path, time_s: float) -> bool:
+    return path.exists() and path.stat().st_mtime > time_s
 
 
 def _move(source: Path, target: Path) -> None:

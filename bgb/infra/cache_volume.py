@@ -7,7 +7,7 @@ functions that read any cache.
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import PurePosixPath
@@ -24,7 +24,7 @@ from bgb.errors import CacheError, InfraError
 if TYPE_CHECKING:
     import modal
 
-_BUILDERS = "builders.json"  # calls of the build that was started last
+_BUILDERS = "builders"  # folder with a file for each build that goes on: its calls
 
 
 def volume_path(config: DataConfig, infra: InfraConfig) -> PurePosixPath:
@@ -69,16 +69,32 @@ def find_cache(volume: "modal.Volume", config: DataConfig, infra: InfraConfig) -
     return Cache(folder, tuple(CachedRecording(folder / file, manifest[file]) for file in files))
 
 
-def read_builders(volume: "modal.Volume", path: PurePosixPath) -> list[str]:
-    """Return the call ids of the build of this cache that was started last."""
-    data = _read(volume, path / _BUILDERS)
-    return [] if data is None else [str(call) for call in json.loads(data)]
+def read_builders(volume: "modal.Volume", path: PurePosixPath) -> dict[str, list[str]]:
+    """Return the call ids of each build of this cache that did not come to its end."""
+    found = {}
+    for name in _list(volume, path / _BUILDERS):
+        data = _read(volume, path / _BUILDERS / name)
+        if data is not None:
+            found[name.removesuffix(".json")] = [str(call) for call in json.loads(data)]
+    return found
 
 
-def write_builders(volume: "modal.Volume", path: PurePosixPath, calls: Sequence[str]) -> None:
-    """Keep the call ids of a build, so that a later command waits for it and repeats nothing."""
+def write_builders(
+    volume: "modal.Volume", path: PurePosixPath, *, build: str, calls: Sequence[str]
+) -> None:
+    """Keep the call ids of a build, so that another command waits for it and repeats nothing."""
     with volume.batch_upload(force=True) as upload:
-        upload.put_file(BytesIO(json.dumps(list(calls)).encode()), f"/{path / _BUILDERS}")
+        upload.put_file(
+            BytesIO(json.dumps(list(calls)).encode()), f"/{path / _BUILDERS / build}.json"
+        )
+
+
+def remove_builders(volume: "modal.Volume", path: PurePosixPath, *, build: str) -> None:
+    """Forget a build that ended."""
+    from modal.exception import NotFoundError
+
+    with suppress(NotFoundError, FileNotFoundError):
+        volume.remove_file(f"/{path / _BUILDERS / build}.json")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import distributions
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bgb.errors import InfraError
@@ -52,24 +52,23 @@ class Container:
         )
 
 
-def check(container: Container, *, lock: Path = LOCK_FILE) -> None:
-    """Refuse a container with other packages than locked, or without the GPU that is paid for.
+def check_gpu(container: Container, lock_text: str) -> None:
+    """Refuse a machine without the GPU that is paid for.
 
     Raises
     ------
-    InfraError : says what differs.
+    InfraError : there is none, or torch cannot use it.
     """
-    locked = lock.read_text()
-    check_versions(locked)
-    if container.gpu:
-        gpus = visible_gpus()
-        if not gpus:
-            raise InfraError(
-                f"infra.gpu={container.gpu} was asked for, but nvidia-smi finds no GPU in this "
-                "container; repeat the command, and ask Modal's support if it happens again"
-            )
-        if "torch" in _pins(locked):
-            _check_cuda(gpus)
+    if not container.gpu:
+        return
+    gpus = visible_gpus()
+    if not gpus:
+        raise InfraError(
+            f"infra.gpu={container.gpu} was asked for, but nvidia-smi finds no GPU in this "
+            "container; repeat the command, and ask Modal's support if it happens again"
+        )
+    if "torch" in _pins(lock_text):
+        _check_cuda(gpus)
 
 
 def check_versions(lock_text: str) -> None:
@@ -79,14 +78,13 @@ def check_versions(lock_text: str) -> None:
     ------
     InfraError : lists each package with another version; packages of one side only pass.
     """
-    pins = _pins(lock_text)
     differing = []
-    for distribution in distributions():
-        name = _normal(distribution.metadata["Name"] or "")
+    for name, locked in _pins(lock_text).items():
+        # The one that is imported: Modal's own packages stand in its shadow, often older.
+        found = _installed(name)
         # A wheel index may add a local part, as in torch 2.9.0+cu128.
-        found = distribution.version.partition("+")[0]
-        if name in pins and found != pins[name]:
-            differing.append(f"{name} {pins[name]} is locked, {distribution.version} is installed")
+        if found is not None and found.partition("+")[0] != locked:
+            differing.append(f"{name} {locked} is locked, {found} is installed")
     if differing:
         raise InfraError(
             f"the image does not hold what the lock file names: {'; '.join(sorted(differing))}; "
@@ -128,6 +126,13 @@ def _pins(lock_text: str) -> dict[str, str]:
             public = version.split()[0].partition("+")[0]
             pins[_normal(name.partition("[")[0])] = public
     return pins
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _normal(name: str) -> str:

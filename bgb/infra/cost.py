@@ -1,11 +1,12 @@
 """What jobs cost at most, said before they start, and the refusal above `infra.max_cost_usd`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from bgb.config.infra import InfraConfig
 from bgb.errors import InfraError
 from bgb.infra.prices import Rates, usd_per_hour
-
 
 SLACK_H = 0.25  # for a job that is stopped and writes its checkpoint
 
@@ -52,15 +53,29 @@ def upper_bound(infra: InfraConfig, num_jobs: int, rates: Rates) -> Bound:
     )
 
 
-def check_budget(bound: Bound, infra: InfraConfig) -> None:
+def check_budget(
+    bound: Bound, infra: InfraConfig, *, besides: Mapping[str, float] = MappingProxyType({})
+) -> None:
     """Refuse jobs that may cost more than `infra.max_cost_usd`.
+
+    Parameters
+    ----------
+    besides : further dollars that count against the limit, by what they are for.
 
     Raises
     ------
-    InfraError : the bound is above the limit; the message names the three ways out.
+    InfraError : the bound is above the limit; the message names the ways out.
     """
-    if bound.usd <= infra.max_cost_usd:
+    others = sum(besides.values())
+    if bound.usd + others <= infra.max_cost_usd:
         return
+    if bound.usd <= infra.max_cost_usd:
+        parts = " and ".join(f"{dollars(usd)} {what}" for what, usd in besides.items() if usd)
+        raise InfraError(
+            f"{bound.text()}, and {parts}, are more than infra.max_cost_usd="
+            f"{infra.max_cost_usd:g}; lower infra.max_hours={infra.max_hours:g} or raise "
+            "infra.max_cost_usd"
+        )
     affordable = int(infra.max_cost_usd / (bound.hours_per_job * bound.usd_per_hour))
     hours = max(0, infra.max_cost_usd / (bound.num_jobs * bound.usd_per_hour) - SLACK_H)
     raise InfraError(

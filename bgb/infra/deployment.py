@@ -84,6 +84,11 @@ def _container(infra: InfraConfig, name: str, pool: str) -> Container:
     )
 
 
+def attempt_hours(infra: InfraConfig) -> float:
+    """Return after how many hours Modal ends one attempt."""
+    return min(infra.timeout_h, infra.max_hours + SLACK_H, MAX_TIMEOUT_H)
+
+
 def _machine(infra: InfraConfig, pool: str) -> dict[str, Any]:  # Any: what app.function takes
     import modal
 
@@ -91,7 +96,7 @@ def _machine(infra: InfraConfig, pool: str) -> dict[str, Any]:  # Any: what app.
     if pool == CPU:
         cpu, memory_gib = infra.cache.cpu, infra.cache.memory_gib
     memory_mib = math.ceil(memory_gib * 1024)
-    longest_s = 3600 * min(infra.timeout_h, infra.max_hours + SLACK_H, MAX_TIMEOUT_H)
+    longest_s = 3600 * attempt_hours(infra)
     containers = num_containers(infra, pool)
     if pool == JOB and containers < infra.max_containers:
         _log.info(

@@ -19,7 +19,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from bgb.errors import InfraError
 from bgb.infra.fingerprint import fingerprint, key_digests
 
-
 LOG = "job.log"
 
 

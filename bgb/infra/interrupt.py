@@ -1,6 +1,7 @@
 """Ctrl-C while jobs run elsewhere: counted, not raised, so that no ledger line is cut short; and
 the command that goes on afterwards."""
 
+import itertools
 import os
 import re
 import shlex
@@ -21,16 +22,14 @@ class Interrupts:
 
     Parameters
     ----------
-    notice : shown upon the first one, at once: the block may be waiting for an answer just then.
-
-    Attributes
-    ----------
-    count : how often Ctrl-C was pressed.
+    notice : shown at once, but not upon the second one: the block may be waiting for an answer.
+    double_s : longest time between two that count as one double Ctrl-C.
     """
 
-    def __init__(self, notice: str) -> None:
-        self.count = 0
+    def __init__(self, notice: str, *, double_s: float) -> None:
+        self._pressed_s: list[float] = []
         self._notice = notice.encode()
+        self._double_s = double_s
         self._before: Any = None  # Any: what signal.signal returns
 
     def __enter__(self) -> "Interrupts":
@@ -47,26 +46,44 @@ class Interrupts:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
 
-    def wait(self, seconds: float) -> bool:
-        """Sleep, but at most until the next Ctrl-C; tell whether there was one."""
+    @property
+    def count(self) -> int:
+        """How often Ctrl-C was pressed."""
+        return len(self._pressed_s)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but at most until the next Ctrl-C."""
         before, end = self.count, time.monotonic() + seconds
         while self.count == before and (left := end - time.monotonic()) > 0:
             time.sleep(min(left, _SLICE_S))
-        return self.count > before
+
+    def is_double(self) -> bool:
+        """Tell whether Ctrl-C was pressed twice in quick succession, or is while this waits."""
+        while not self._was_double():
+            left = self._pressed_s[-1] + self._double_s - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(left, _SLICE_S))
+        return True
+
+    def _was_double(self) -> bool:
+        pairs = itertools.pairwise(self._pressed_s)
+        return any(later - earlier <= self._double_s for earlier, later in pairs)
 
     def _take(self, _number: int, _frame: FrameType | None) -> None:
-        self.count += 1
-        if self.count == 1:
+        self._pressed_s.append(time.monotonic())
+        if not self._was_double():
             os.write(2, b"\n" + self._notice + b"\n")  # print may not be interrupted by itself
 
 
 def resume_command(sweep_dir: Path) -> str:
     """Return this program's command line with the folder of the sweep, whose default is a time."""
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    program = ["-m", spec.name.removesuffix(".__main__")] if spec else sys.argv[:1]
-    words = [word for word in sys.argv[1:] if not word.startswith("hydra.sweep.dir=")]
+    # As it was typed: sys.argv lacks `-m bgb.train`, and the name of a command after `bgb`.
+    words = [word for word in sys.orig_argv[1:] if not word.startswith("hydra.sweep.dir=")]
+    is_program = bool(words) and not words[0].startswith("-") and not words[0].endswith(".py")
+    python = [] if is_program else ["python"]
     path = str(sweep_dir)
     if _NEEDS_QUOTES.search(path):  # of Hydra's grammar
         escaped = path.replace("\\", "\\\\").replace("'", "\\'")
         path = f"'{escaped}'"
-    return shlex.join(["python", *program, *words, f"hydra.sweep.dir={path}"])
+    return shlex.join([*python, *words, f"hydra.sweep.dir={path}"])

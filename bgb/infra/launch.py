@@ -1,6 +1,6 @@
 """A Hydra multirun on Modal, from the composed jobs to what each of them returned.
 
-1. compose and check every job; look up in the ledger which of them ended or were sent before
+1. compose and check every job; look up which of them ended, or were sent before and still run
 2. say what the others may cost, refuse above `infra.max_cost_usd`
 3. deploy the app, let the task prepare its data, send one call a job
 4. watch until all have ended; Ctrl-C leaves them running, twice cancels them
@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from bgb.config.infra import InfraConfig
 from bgb.errors import InfraError
 from bgb.infra.app import Session
-from bgb.infra.cost import Bound, check_budget, dollars, upper_bound
+from bgb.infra.cost import check_budget, dollars, upper_bound
 from bgb.infra.hydra_job import (
     compose_jobs,
     job_return,
@@ -34,17 +34,17 @@ from bgb.infra.hydra_job import (
 from bgb.infra.interrupt import Interrupts, resume_command
 from bgb.infra.ledger import DONE, SENDING, SENT, Ledger, Record
 from bgb.infra.payload import Done, Failure
-from bgb.infra.prices import load_rates
+from bgb.infra.prices import Rates, load_rates, usd_per_hour
 from bgb.infra.recall import recall, shipped_digests, warn_of_other_code
 from bgb.infra.table import Board
 from bgb.infra.watch import Sent, Watch
 from bgb.locks import hold, owner
 
 _LOG = logging.getLogger(__name__)
-_SECOND_CTRL_C_S = 5.0
-_NOTICE = f"Ctrl-C: jobs go on; once more within {_SECOND_CTRL_C_S:g} s cancels them all"
+_DOUBLE_CTRL_C_S = 5.0
+_NOTICE = f"Ctrl-C: jobs go on; once more within {_DOUBLE_CTRL_C_S:g} s cancels them all"
 _POLL_A_JOB_S = 0.02
-_SEND_AGAIN = frozenset({"expired", "cancelled", "timeout", "init"})
+_SEND_AGAIN = frozenset({"expired", "cancelled", "timeout", "init", "machine"})
 _sweeps: list["Sweep"] = []
 
 
@@ -58,7 +58,7 @@ class Sweep:
         self._context, self._task, self._config = context, task, config
         self._dir = Path(str(config.hydra.sweep.dir)).absolute()
         self._session: Session | None = None
-        self._has_open_calls = False
+        self._is_deployed = False
 
     def launch(self, overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
         """Carry out one batch; return what each job returned or raised, in order.
@@ -93,7 +93,7 @@ class Sweep:
     def close(self) -> None:
         """Stop the app, unless jobs of it go on."""
         session = self._session
-        if session is None or self._has_open_calls:
+        if session is None or session.open_calls:
             return
         self._session = None
         try:
@@ -117,78 +117,90 @@ class Sweep:
                 ledger.write(one.job.num, DONE, synced=True)
 
     def _carry_out(self, ledger: Ledger, sent: list[Sent]) -> None:
-        bound = self._bound(ledger, sent)
+        rates = load_rates()
+        price = usd_per_hour(self.infra, rates)
         for one in sent:
-            one.ticket = replace(
-                one.ticket, usd_per_hour=bound.usd_per_hour, rates_source=bound.source
-            )
+            one.ticket = replace(one.ticket, usd_per_hour=price, rates_source=rates.source)
+        session = self._session or Session(self.infra, sweep_id=ledger.sweep_id)
+        watch = Watch(session, self.infra, jobs=sent, ledger=ledger)
         try:
-            session = self._deployed(ledger)
-            watch = Watch(session, self.infra, jobs=sent, ledger=ledger)
             self._attach(session, watch, ledger)
-            self._prepare(session, [one for one in watch.open_jobs if one.call_id is None])
+            unsent = [one for one in watch.open_jobs if one.call_id is None]
+            if unsent:
+                session.promised_usd = self._promise(ledger, watch, rates)
+            self._keep(session, is_needed=bool(unsent))
+            self._prepare(session, unsent, ledger)
             title = f"{self._config.hydra.job.name}: {self._dir}"
-            with Interrupts(_NOTICE) as interrupts, Board(title) as board:
+            with (
+                Interrupts(_NOTICE, double_s=_DOUBLE_CTRL_C_S) as interrupts,
+                Board(title) as board,
+            ):
                 self._send(session, watch, ledger=ledger, interrupts=interrupts)
                 self._watch(watch, board, interrupts)
         except KeyboardInterrupt as error:
             _LOG.warning("interrupted; to go on: %s", resume_command(self._dir))
             raise SystemExit(130) from error
         except BaseException:
-            if self._has_open_calls:
+            if session.open_calls:
                 _LOG.warning("jobs go on; to see them again: %s", resume_command(self._dir))
             raise
 
-    def _bound(self, ledger: Ledger, sent: Sequence[Sent]) -> Bound:
-        """Say what may be spent, and refuse what is above the limit."""
-        num_open = sum(one.reply is None for one in sent)
-        bound = upper_bound(self.infra, num_open, load_rates())
-        _LOG.info("%s", bound.text())
-        check_budget(bound, self.infra)
-        spent = sum(record.usd + record.earlier_usd for record in ledger.records.values())
-        if spent and spent + bound.usd > self.infra.max_cost_usd:
-            raise InfraError(
-                f"{bound.text()}, and {dollars(spent)} that this sweep has spent, are more than "
-                f"infra.max_cost_usd={self.infra.max_cost_usd:g}; lower infra.max_hours="
-                f"{self.infra.max_hours:g} or raise infra.max_cost_usd"
-            )
-        return bound
+    def _promise(self, ledger: Ledger, watch: Watch, rates: Rates) -> float:
+        """Say what the jobs to be sent may cost, refuse it above the limit; return the sum.
 
-    def _deployed(self, ledger: Ledger) -> Session:
+        Jobs that run count, too, but do not ask again: whoever returns to them may watch.
+        """
+        num_running = sum(one.call_id is not None for one in watch.open_jobs)
+        bound = upper_bound(self.infra, len(watch.open_jobs) - num_running, rates)
+        running = upper_bound(self.infra, num_running, rates).usd
+        _LOG.info("%s", bound.text())
+        parts = {"that this sweep has spent": ledger.spent_usd, "for jobs that run": running}
+        check_budget(bound, self.infra, besides=parts)
+        return bound.usd + sum(parts.values())
+
+    def _keep(self, session: Session, *, is_needed: bool) -> None:
+        if is_needed and not self._is_deployed:
+            session.deploy()
+            self._is_deployed = True
         if self._session is None:
-            self._session = Session(self.infra, sweep_id=ledger.sweep_id)
-            self._session.deploy()
+            self._session = session
             _sweeps.append(self)
             _LOG.info("if this launcher is stopped: %s", resume_command(self._dir))
-        return self._session
 
     def _attach(self, session: Session, watch: Watch, ledger: Ledger) -> None:
         """Take up jobs that an earlier launcher sent: ended, running, or to be sent again."""
-        progress = session.progress()
         for one in watch.open_jobs:
             record = ledger.records.get(one.job.num)
             if record is not None and record.state == SENDING:  # killed before it knew the call
-                one.call_id = progress.get(one.ticket.name, {}).get("call_id")
+                one.call_id = session.owner(one.ticket.name)
             if one.call_id is None:
                 continue
             ledger.write(one.job.num, SENT, call_id=one.call_id)
-            reply = session.look(one.call_id)
+            watch.look_at_progress()
+            reply = watch.reply(one)
             if isinstance(reply, Failure) and reply.kind in _SEND_AGAIN:
-                reply, one.call_id = session.stored(one.ticket), None
-                reply = reply if isinstance(reply, Done) else None
+                stored = session.stored(one.ticket)
+                if not isinstance(stored, Done):
+                    watch.charge(one, reply)
+                    one.call_id = None
+                    continue
+                reply = stored
             if reply is not None:
                 watch.end(one, reply)
-            elif one.call_id is not None:
-                self._has_open_calls = True
 
-    def _prepare(self, session: Session, sent: Sequence[Sent]) -> None:
+    def _prepare(self, session: Session, sent: Sequence[Sent], ledger: Ledger) -> None:
         """Let the task see to it that the data are there; it may change configurations."""
         prepare: Callable[..., None] | None = getattr(self._task, "prepare", None)
         if prepare is None or not sent:
             return
         configs = [task_config(one.job) for one in sent]
         quiet = any(OmegaConf.select(config, "disable_progress") for config in configs)
-        prepare(session, configs, progress=not quiet)
+        try:
+            prepare(session, configs, progress=not quiet)
+        finally:
+            if session.spent_usd:
+                ledger.spend(session.spent_usd)
+                session.spent_usd = 0.0
         for one, config in zip(sent, configs):
             one.job = with_task(one.job, config)
 
@@ -203,10 +215,13 @@ class Sweep:
         for one in watch.open_jobs:
             if one.call_id is None and not interrupts.count:
                 config = remote_config(one.job, sweep_dir)
+                # Before the line without it: a call that nobody knows keeps its claim.
+                before = ledger.records.get(one.job.num)
+                if before is not None and before.call_id:
+                    session.release(one.ticket.name, ended=before.call_id)
                 ledger.write(one.job.num, SENDING, **_sending(one, ledger), **digests)
                 arguments = (self._context, self._task, config, singletons)
                 one.call_id = session.submit(run_hydra_job, *arguments, ticket=one.ticket)
-                self._has_open_calls = True
                 ledger.write(one.job.num, SENT, call_id=one.call_id)
 
     def _watch(self, watch: Watch, board: Board, interrupts: Interrupts) -> None:
@@ -219,13 +234,11 @@ class Sweep:
                 break
             # Each look asks Modal once a job: many jobs are asked less often.
             interrupts.wait(self.infra.poll_s + _POLL_A_JOB_S * len(watch.open_jobs))
-        self._has_open_calls = False
 
     def _leave(self, watch: Watch, interrupts: Interrupts) -> None:
-        """Answer Ctrl-C: go, or cancel everything if it is pressed again."""
-        if interrupts.count > 1 or interrupts.wait(_SECOND_CTRL_C_S):
+        """Answer Ctrl-C: go, or cancel everything if it is pressed again at once."""
+        if interrupts.is_double():
             watch.cancel_all("Ctrl-C was pressed twice")
-            self._has_open_calls = False
             self.close()
             again = resume_command(self._dir)
             _LOG.warning("all jobs are cancelled; to start them again: %s", again)

@@ -63,12 +63,26 @@ class Ledger:
             self._append(lines[0])
         self.sweep_id: str = lines[0]["sweep_id"]
         self.records: dict[int, Record] = {}
+        self._other_usd = 0.0
         for line in lines[1:]:
-            self._take(line)
+            if "num" in line:
+                self._take(line)
+            else:
+                self._other_usd += line["other_usd"]
+
+    @property
+    def spent_usd(self) -> float:
+        """What all calls that ended have cost, those that filled caches included."""
+        return self._other_usd + sum(one.usd + one.earlier_usd for one in self.records.values())
+
+    def spend(self, usd: float) -> None:
+        """Append what was spent on something else than jobs."""
+        self._append({"at": _now(), "other_usd": usd})
+        self._other_usd += usd
 
     def write(self, num: int, state: str, **values: Any) -> Record:  # Any: fields of Record
         """Append what happened to a job; it is on the disk when this returns."""
-        line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "num": num, "state": state}
+        line = {"at": _now(), "num": num, "state": state}
         self._append(line | values)
         return self._take(line | values)
 
@@ -114,12 +128,17 @@ class Ledger:
             value = json.loads(line)
         except ValueError:
             value = None
-        if not isinstance(value, dict) or ("sweep_id" if number == 1 else "num") not in value:
+        keys = {"sweep_id"} if number == 1 else {"num", "other_usd"}
+        if not isinstance(value, dict) or not keys & set(value):
             raise InfraError(
                 f"{self.path}, line {number} is no event of a ledger: {line[:60]!r}; put a sound "
                 "copy there, or start anew with another hydra.sweep.dir="
             )
         return value
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 _FIELDS = frozenset(item.name for item in fields(Record))

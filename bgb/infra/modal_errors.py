@@ -5,10 +5,13 @@ import io
 import socket
 from collections.abc import Iterator
 
+from aiohttp import ClientError
+
 from bgb.config.infra import InfraConfig
 from bgb.errors import InfraError
 
-NETWORK_ERRORS = (ConnectionError, TimeoutError, socket.gaierror)
+# Large results, and the files of a Volume, come over HTTP.
+NETWORK_ERRORS = (ConnectionError, TimeoutError, socket.gaierror, ClientError)
 LOG_LINES = 30  # of a failed image
 
 
@@ -70,6 +73,7 @@ def explain(error: Exception, infra: InfraConfig) -> InfraError:
             | of_modal.ServiceError()
             | of_modal.InternalError()
             | StreamTerminatedError()
+            | ClientError()
             | OSError()
         ):
             return UnreachableError(_unreachable(text, error))

@@ -9,7 +9,7 @@ import os
 import pickle
 import re
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -19,12 +19,17 @@ from bgb.errors import InfraError
 
 MAX_REQUEST_BYTES = 256 * 2**20
 # Environment variables whose values must not travel; short values would be found by chance.
-_SECRET_NAME = re.compile(r"_KEY$|SECRET|TOKEN|PASSWORD")
+_SECRET_NAME = re.compile(r"_KEY$|_PAT$|SECRET|TOKEN|PASSW|PASSPHRASE|CREDENTIAL", re.IGNORECASE)
+_URL_WITH_PASSWORD = re.compile(r"://[^/\s:@]+:[^/\s@]+@")
 _SECRET_MIN_CHARACTERS = 16
 # What a job may end with: its own error; a container that cannot serve; Modal's limit of one
 # attempt; cancelled; too many attempts; `infra.max_hours`; a result that Modal no longer keeps; a
-# request or reply that the other side cannot read.
-KINDS = ("task", "init", "timeout", "cancelled", "attempts", "budget", "expired", "unpickle")
+# request or reply that the other side cannot read; another call that has the job; a Volume that
+# takes no more; a machine that is not as ordered, or was lost.
+KINDS = (
+    *("task", "init", "timeout", "cancelled", "attempts", "budget", "expired", "unpickle"),
+    *("duplicate", "storage", "machine"),
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,9 @@ class Ticket:
     usd_per_hour: float
     rates_source: str
     fingerprint: str  # a stored result counts only for the same fingerprint
+    attempt_hours: float = 24.0  # after which Modal ends one attempt
+    arguments: tuple[str, ...] = ()  # overrides of the job, for its provenance
+    code: Mapping[str, str | bool] | None = None  # commit and dirty, likewise
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,7 @@ class Failure:
     exception: BaseException | None = None  # None: none was raised, or its class is unknown here
     attempts: int = 1
     seconds: float = 0.0
+    owner: str = ""  # of a duplicate: the call that has the job
 
     def error(self) -> BaseException:
         """Return the job's own exception, or an `InfraError` that says as much."""
@@ -139,6 +148,7 @@ def pack_reply(reply: Done | Failure) -> bytes:
         "message": reply.message,
         "traceback_text": reply.traceback_text,
         "exception": _write_exception(reply.exception),
+        "owner": reply.owner,
     }
     return pickle.dumps(plain)
 
@@ -164,7 +174,7 @@ def failure_of(error: BaseException, *, kind: str = "task") -> Failure:
 def _refuse_secrets(data: bytes, function: str) -> None:
     for name, value in os.environ.items():
         if (
-            _SECRET_NAME.search(name)
+            (_SECRET_NAME.search(name) or _URL_WITH_PASSWORD.search(value))
             and len(value) >= _SECRET_MIN_CHARACTERS
             and value.encode(errors="surrogateescape") in data
         ):

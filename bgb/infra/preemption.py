@@ -1,4 +1,4 @@
-"""An orderly end for a task that must stop: its machine is taken away, or its hours are used up.
+"""An orderly end for a task that must stop: its machine goes, its attempt or its hours end.
 
 Modal announces a preemption with SIGINT, about 30 s before the end. A task that handles SIGTERM,
 as Lightning does, is asked that way, for it then stops between two batches with a checkpoint; all
@@ -7,6 +7,7 @@ would take for the job's end: whoever runs the task looks at `reason` instead (s
 """
 
 import logging
+import math
 import os
 import signal
 import threading
@@ -16,6 +17,7 @@ from typing import Self
 
 _log = logging.getLogger(__name__)
 PREEMPTED, BUDGET = "preempted", "budget"
+_MARGIN_S = 300.0  # to stop between two batches and write a checkpoint
 
 
 class OrderlyStop:
@@ -24,17 +26,25 @@ class OrderlyStop:
     Parameters
     ----------
     seconds_left : time until the task's hours are used up.
+    attempt_s : time until Modal ends this attempt; a little before, it stops as if preempted.
     grace_s : what a preempted task may take to end by itself before it is interrupted.
     budget_grace_s : the same when its hours are used up.
     """
 
     def __init__(
-        self, seconds_left: float, *, grace_s: float = 20.0, budget_grace_s: float = 300.0
+        self,
+        seconds_left: float,
+        *,
+        attempt_s: float = math.inf,
+        grace_s: float = 20.0,
+        budget_grace_s: float = 300.0,
     ) -> None:
         self.reason: str | None = None
         self._grace_s = {PREEMPTED: grace_s, BUDGET: budget_grace_s}
         self._next_reason = PREEMPTED
-        self._deadline = self._timer(seconds_left, self._end_of_budget)
+        attempt_s -= min(_MARGIN_S, 0.1 * attempt_s)
+        self._reason_at_deadline = BUDGET if seconds_left <= attempt_s else PREEMPTED
+        self._deadline = self._timer(min(seconds_left, attempt_s), self._on_deadline)
         self._grace: threading.Timer | None = None
 
     def __enter__(self) -> Self:
@@ -64,9 +74,9 @@ class OrderlyStop:
         self._grace.start()
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def _end_of_budget(self) -> None:
+    def _on_deadline(self) -> None:
         if self.reason is None:
-            self._next_reason = BUDGET
+            self._next_reason = self._reason_at_deadline
             _interrupt_main_thread()
 
     @staticmethod

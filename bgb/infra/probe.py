@@ -29,7 +29,7 @@ def probe_infra(infra: InfraConfig, *, seconds: float) -> InfraConfig:
         infra,
         max_hours=min(infra.max_hours, hours),
         timeout_h=min(infra.timeout_h, hours),
-        max_attempts=2,
+        max_attempts=1,  # without a ticket nobody adds attempts up: the bound is one of them
     )
 
 
@@ -41,20 +41,22 @@ def announce(infra: InfraConfig, num_calls: int, rates: Rates) -> None:
 
 
 @contextlib.contextmanager
-def temporary_session(infra: InfraConfig, *, outlives_interrupt: bool = False) -> Iterator[Session]:
-    """Deploy an app under a name that no other command uses, and stop it in the end.
+def temporary_session(infra: InfraConfig, *, name: str | None = None) -> Iterator[Session]:
+    """Deploy an app for a while, and stop it in the end.
 
     Parameters
     ----------
-    outlives_interrupt : Ctrl-C leaves it, so that containers end their work; it costs nothing then.
+    name : where one is given, Ctrl-C leaves the app, so that containers end their work; it costs
+        nothing then, and the command finds it again, and stops it, when it is repeated.
     """
-    session = Session(infra, sweep_id=f"plan-{uuid.uuid4().hex[:8]}", packages=infra.packages)
+    identity = name or uuid.uuid4().hex[:8]
+    session = Session(infra, sweep_id=f"plan-{identity}", packages=infra.packages)
     is_left = False
     try:
         session.deploy()
         yield session
     except KeyboardInterrupt:
-        is_left = outlives_interrupt
+        is_left = name is not None
         raise
     finally:
         if not is_left:
@@ -65,16 +67,22 @@ def run_calls(
     session: Session,
     function: Callable[..., Any],  # Any: whatever it returns
     arguments: Sequence[tuple[Any, ...]],
-) -> list[Any]:
-    """Call a function once for each tuple of arguments; return what the calls return, in order.
+    *,
+    on_value: Callable[[int, Any], None],
+) -> None:
+    """Call a function once for each tuple of arguments, and wait until all calls have ended.
+
+    Parameters
+    ----------
+    on_value : gets the position of the arguments and what the call returned, as soon as it did.
 
     Raises
     ------
-    InfraError : Modal refuses the calls.
-    BaseException : what the first failing call raised; the others are cancelled.
+    InfraError : Modal refuses the calls; they are cancelled.
+    BaseException : what the first failing call raised, once the others have ended, too.
     """
     waiting: dict[str, int] = {}
-    values: list[Any] = [None] * len(arguments)
+    failures: list[Failure] = []
     try:
         for index, each in enumerate(arguments):
             waiting[session.submit(function, *each)] = index
@@ -83,11 +91,12 @@ def run_calls(
                 reply = session.look(call)
                 if isinstance(reply, Failure):
                     del waiting[call]
-                    raise reply.error()
-                if reply is not None:
-                    values[waiting.pop(call)] = reply.value
+                    failures.append(reply)
+                elif reply is not None:
+                    on_value(waiting.pop(call), reply.value)
             time.sleep(session.infra.poll_s if waiting else 0)
     finally:
         for call in waiting:
             session.cancel(call)
-    return values
+    if failures:
+        raise failures[0].error()

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from hydra.types import TaskFunction
 
+from bgb.checkout import git_state
 from bgb.config.infra import InfraConfig
 from bgb.errors import InfraError
 from bgb.infra import image
+from bgb.infra.deployment import attempt_hours
 from bgb.infra.fingerprint import code_digest, differing, file_digest
 from bgb.infra.hydra_job import HydraJob, remote_sweep_dir
 from bgb.infra.ledger import DONE, SENT, Ledger, Record
@@ -38,6 +40,9 @@ def recall(ledger: Ledger, job: HydraJob, *, infra: InfraConfig, sweep_dir: Path
             usd_per_hour=0.0,  # asked for only if something is to be sent
             rates_source="",
             fingerprint=job.fingerprint,
+            attempt_hours=attempt_hours(infra),
+            arguments=job.overrides,
+            code=git_state(),
         ),
     )
     record = ledger.records.get(job.num)

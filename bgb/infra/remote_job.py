@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bgb.errors import InfraError
 from bgb.files import read_json, write_json
-from bgb.infra import attempts
+from bgb.infra import attempts, leases
 from bgb.infra.attempts import Attempt
 from bgb.infra.container import Container, visible_gpus
 from bgb.infra.payload import Ticket
@@ -54,10 +54,21 @@ class RemoteJob(ContainerJob):
         self._record = attempt
         self._earlier_s = earlier_s
         self._values: dict[str, float | str] = {}
+        self._leased: list[str] = []
         self._state = "running"
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._ended = threading.Event()
+
+    @property
+    def age_s(self) -> float:
+        return time.time() - self._record.started_s
+
+    def arguments(self) -> list[str]:
+        return list(self._ticket.arguments)
+
+    def code(self) -> Mapping[str, str | bool] | None:
+        return self._ticket.code
 
     @property
     def seconds(self) -> float:
@@ -81,6 +92,19 @@ class RemoteJob(ContainerJob):
         known = read_json(path)["folders"] if path.exists() else []
         if relative not in known:
             write_json(path, {"folders": [*known, relative]})
+
+    @contextlib.contextmanager
+    def lease(self, folder: Path) -> Iterator[None]:
+        run = self._on_volume(folder)
+        entries = leases_dict(self.container)
+        leases.take(entries, self._lease_key(run), **self._lessee())
+        self._leased.append(run)
+        try:
+            yield
+        finally:
+            self._leased.remove(run)
+            with contextlib.suppress(Exception):  # it expires by itself
+                leases.release(entries, self._lease_key(run), call=self._record.call)
 
     def provenance(self) -> Mapping[str, str]:
         names = ("MODAL_TASK_ID", "MODAL_IMAGE_ID", "MODAL_REGION", "MODAL_CLOUD_PROVIDER")
@@ -111,7 +135,7 @@ class RemoteJob(ContainerJob):
         """Say how the attempt ended; within `reporting`."""
         self._state = state
         with contextlib.suppress(OSError):
-            self._touch()
+            self._touch(ended=True)
 
     def _report(self) -> None:
         sent: dict[str, Any] = {}
@@ -140,12 +164,26 @@ class RemoteJob(ContainerJob):
         try:
             self._touch()
             progress_dict(self.container)[self._ticket.name] = {**entry, **known}
+            for run in tuple(self._leased):
+                entries = leases_dict(self.container)
+                leases.renew(entries, self._lease_key(run), **self._lessee())
         # Whatever hinders a report (network, a full Volume, a foreign type) must not end a job.
         except Exception as error:  # noqa: BLE001
             _log.debug("progress could not be sent: %s", error)
 
-    def _touch(self) -> None:
-        self._record = attempts.touch(Path(self._ticket.job_dir), self._record)
+    def _touch(self, *, ended: bool = False) -> None:
+        ended = ended or self._record.ended
+        self._record = attempts.touch(Path(self._ticket.job_dir), self._record, ended=ended)
+
+    def _lease_key(self, run: str) -> str:
+        return f"{self.container.volume}/{run}"
+
+    def _lessee(self) -> dict[str, str]:
+        return {
+            "call": self._record.call,
+            "sweep": self._ticket.sweep_id,
+            "job": self._ticket.name,
+        }
 
     def _on_volume(self, folder: Path) -> str:
         mount = Path(self.container.mount)
@@ -170,31 +208,26 @@ def commit(container: Container) -> None:
         _volume(container.volume, container.environment).commit()
     # Volume.commit turns some of Modal's errors into RuntimeError.
     except (modal.exception.Error, RuntimeError, OSError) as error:
-        raise InfraError(
-            f"Volume {container.volume} at {container.mount} cannot be written ({error}); see "
-            "what lies there with `python -m bgb.storage +infra=modal_cpu`, remove what is not "
-            f"needed with `modal volume rm {container.volume} PATH`, or name another Volume with "
-            "infra.volume.name="
-        ) from error
+        raise not_writable(container, error) from error
 
 
-def reported_seconds(container: Container, ticket: Ticket, call_id: str) -> float:
-    """Return the time that earlier attempts of a call reported; zero when it cannot be had.
-
-    A killed container's files may be older than its last report: a job that hangs until Modal
-    kills it would otherwise begin with all of its hours again, and again.
-    """
-    try:
-        entry = progress_dict(container).get(ticket.name) or {}
-    except Exception as error:  # noqa: BLE001 - as when reporting: a courtesy
-        _log.debug("no earlier progress: %s", error)
-        return 0.0
-    return float(entry["seconds"]) if entry.get("call_id") == call_id else 0.0
+def not_writable(container: Container, error: Exception) -> InfraError:
+    """Return what to say when the Volume takes no more."""
+    return InfraError(
+        f"Volume {container.volume} at {container.mount} cannot be written ({error}); see what "
+        "lies there with `python -m bgb.storage +infra=modal_cpu`, remove what is not needed with "
+        f"`modal volume rm {container.volume} PATH`, or name another Volume with infra.volume.name="
+    )
 
 
 def progress_dict(container: Container) -> "modal.Dict":
     """Return the Dict with the progress of an app's jobs."""
     return _dict(container.app, container.environment)
+
+
+def leases_dict(container: Container) -> "modal.Dict":
+    """Return the Dict with the leases of all run folders."""
+    return _dict(leases.DICT, container.environment)
 
 
 @functools.cache

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING
 
 from bgb.errors import InfraError
 from bgb.files import write_atomically
+from bgb.infra import attempts
+from bgb.infra.remote_job import OUTPUTS
+from bgb.infra.worker import RESULT
 
 if TYPE_CHECKING:
     from modal import Volume
@@ -23,9 +26,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _AT_ONCE = 8  # downloads
-# What the worker writes into a job's folder for itself; see bgb/infra/worker.py.
-OUTPUTS = "outputs.json"
-_OF_THE_WORKER = ("attempts/*", "result.pkl", OUTPUTS)
+# What the worker writes into a job's folder for itself.
+_OF_THE_WORKER = (f"{attempts.FOLDER}/*", RESULT, OUTPUTS)
+_TORN = ".*.partial"  # what a killed container was writing; see bgb/files.py
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def sync_folder(volume: "Volume", remote: str, local: Path, *, exclude: Sequence
     wanted = []
     for entry, relative in _files(volume, remote):
         path = local / relative
-        if not _is_excluded(relative, exclude) and not _is_here(path, entry):
+        if not _is_excluded(relative, (*exclude, _TORN)) and not _is_here(path, entry):
             wanted.append((entry, path))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for _ in pool.map(lambda pair: _fetch(volume, *pair), wanted):
@@ -79,12 +82,15 @@ def on_volume(path: str, mount: str) -> str:
 def _outputs(volume: "Volume", job_dir: str) -> list[str]:
     from modal.exception import NotFoundError
 
+    path = f"{job_dir}/{OUTPUTS}"
     try:
-        text = b"".join(volume.read_file(f"{job_dir}/{OUTPUTS}"))
+        text = b"".join(volume.read_file(path))
     except (NotFoundError, FileNotFoundError):
         return []
-    folders: list[str] = json.loads(text)["folders"]
-    return folders
+    try:
+        return [str(folder) for folder in json.loads(text)["folders"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InfraError(f"{path} on the Volume names no folders: {text[:60]!r}") from error
 
 
 def _files(volume: "Volume", remote: str) -> Iterable[tuple["FileEntry", PurePosixPath]]:
@@ -96,9 +102,10 @@ def _files(volume: "Volume", remote: str) -> Iterable[tuple["FileEntry", PurePos
     except (NotFoundError, FileNotFoundError):
         return
     for entry in entries:
-        relative = PurePosixPath("/", entry.path).relative_to(f"/{remote}")
-        if ".." in relative.parts:
+        path, folder = PurePosixPath("/", entry.path), f"/{remote}"
+        if ".." in path.parts or not path.is_relative_to(folder):
             raise InfraError(f"the Volume lists {entry.path!r}, which leads out of {remote}")
+        relative = path.relative_to(folder)
         if entry.type == FileEntryType.FILE:
             yield entry, relative
         elif entry.type == FileEntryType.SYMLINK:

@@ -7,19 +7,22 @@ are here and the ledger says so, in this order, and what comes before that is si
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bgb.config.infra import InfraConfig
 from bgb.errors import BgbError, InfraError
 from bgb.infra.app import Session
 from bgb.infra.hydra_job import HydraJob
-from bgb.infra.ledger import CANCELLED, DONE, FAILED, Ledger
+from bgb.infra.ledger import CANCELLED, DONE, FAILED, SENT, Ledger
+from bgb.infra.modal_errors import NETWORK_ERRORS
 from bgb.infra.payload import Done, Failure, Ticket, pack_reply
 from bgb.infra.sync import on_volume, sync_job
 from bgb.infra.table import Board, Row
 
 _LOG = logging.getLogger(__name__)
 _LOG_LINES = 20  # of a container that ended without a traceback
+# What Modal tells of calls that the worker did not answer: neither time nor attempts come along.
+_NOT_OF_THE_WORKER = frozenset({"init", "machine", "timeout", "cancelled", "expired"})
 
 
 @dataclass
@@ -97,20 +100,40 @@ class Watch:
 
         Raises
         ------
-        InfraError : a container could not even begin, so that no other can.
+        InfraError : a container could not begin, for a reason that keeps the others from it, too.
         """
-        progress = self._session.progress()
+        self.look_at_progress()
         for sent in self.open_jobs:
-            values = progress.get(sent.ticket.name, {})
-            if values.get("call_id") == sent.call_id and values != sent.progress:
-                sent.progress, sent.seen_s = values, time.monotonic()
-            assert sent.call_id is not None
-            reply = self._session.look(sent.call_id)
+            reply = self.reply(sent)
             if isinstance(reply, Failure) and reply.kind == "expired":
                 reply = self._session.stored(sent.ticket) or reply
             if reply is not None:
                 self.end(sent, reply)
         self._fail_fast()
+
+    def look_at_progress(self) -> None:
+        """Take notice of what jobs report."""
+        progress = self._session.progress()
+        for sent in self.open_jobs:
+            values = progress.get(sent.ticket.name, {})
+            if values and values.get("call_id") == sent.call_id and values != sent.progress:
+                sent.progress, sent.seen_s = values, time.monotonic()
+
+    def reply(self, sent: Sent) -> Done | Failure | None:
+        """Return how a job's call ended; where another call has the job, watch that one."""
+        assert sent.call_id is not None
+        reply = self._session.look(sent.call_id)
+        if isinstance(reply, Failure) and reply.kind == "duplicate":
+            sent.call_id = reply.owner
+            self._ledger.write(sent.job.num, SENT, call_id=sent.call_id)
+            self.look_at_progress()
+            reply = self._session.look(sent.call_id)
+        if isinstance(reply, Failure) and reply.kind in _NOT_OF_THE_WORKER:
+            seconds = max(reply.seconds, sent.seconds)
+            if reply.kind == "timeout":  # it may have hung, and reported nothing
+                seconds = max(seconds, sent.ticket.attempt_hours * 3600)
+            return replace(reply, seconds=seconds, attempts=max(reply.attempts, sent.attempt))
+        return reply
 
     def end(self, sent: Sent, reply: Done | Failure) -> None:
         """Fetch what a job left and record how it ended."""
@@ -122,11 +145,22 @@ class Watch:
         self._record(sent, reply, synced=synced)
         if isinstance(reply, Done):
             return
-        if reply.kind == "init":
+        if reply.kind == "init" or (reply.kind == "machine" and not self._has_any_begun()):
             self.cancel_all("a container could not begin")
             raise InfraError(f"job {num} could not begin, nor can any other: {reply.message}")
         _LOG.error(
             "job %d (%s) %s: %s", num, sent.job.label, sent.state, self._explain(sent, reply)
+        )
+
+    def charge(self, sent: Sent, failure: Failure) -> None:
+        """Record what a call cost that is to be sent again."""
+        self._ledger.write(
+            sent.job.num,
+            FAILED,
+            kind=failure.kind,
+            attempts=failure.attempts,
+            seconds=failure.seconds,
+            usd=failure.seconds / 3600 * sent.ticket.usd_per_hour,
         )
 
     def fetch(self, sent: Sent) -> bool:
@@ -137,7 +171,7 @@ class Watch:
         exclude = self._infra.sync_exclude
         try:
             fetched = sync_job(self._session.volume, job_dir, sent.job.local, exclude=exclude)
-        except (OSError, Error, InfraError) as error:
+        except (OSError, Error, InfraError, *NETWORK_ERRORS) as error:
             _LOG.error(
                 "files of job %d were not fetched (%s); repeat the command, or run "
                 "`modal volume get %s %s %s`",
@@ -169,6 +203,15 @@ class Watch:
             attempts=reply.attempts,
             seconds=reply.seconds,
             usd=sent.usd,
+        )
+
+    def _has_any_begun(self) -> bool:
+        """Tell whether a container of this sweep ever came so far as to work."""
+        answers = [one.reply for one in self.jobs if one.reply is not None]
+        return (
+            any(one.progress for one in self.jobs)
+            or any(isinstance(one, Done) or one.kind not in _NOT_OF_THE_WORKER for one in answers)
+            or any(record.seconds for record in self._ledger.records.values())
         )
 
     def _fail_fast(self) -> None:

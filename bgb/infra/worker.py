@@ -16,7 +16,7 @@ from typing import Any
 from bgb import job as current_job
 from bgb.errors import InfraError
 from bgb.files import write_bytes
-from bgb.infra import attempts, container
+from bgb.infra import attempts, claims, container
 from bgb.infra.attempts import Attempt
 from bgb.infra.container import Container
 from bgb.infra.payload import (
@@ -30,7 +30,13 @@ from bgb.infra.payload import (
     unpack_reply,
 )
 from bgb.infra.preemption import BUDGET, PREEMPTED, OrderlyStop
-from bgb.infra.remote_job import ContainerJob, RemoteJob, commit, reported_seconds
+from bgb.infra.remote_job import (
+    ContainerJob,
+    RemoteJob,
+    commit,
+    not_writable,
+    progress_dict,
+)
 
 _log = logging.getLogger(__name__)
 RESULT = "result.pkl"
@@ -41,23 +47,38 @@ def run(request: bytes) -> bytes:
     os.environ["BGB_JOB"] = "1"
     logging.basicConfig(level=logging.INFO)
     here = Container.of_environ()
-    try:
-        container.check(here)
-    except InfraError as error:
-        return pack_reply(failure_of(error, kind="init"))
+    refused = _check(here)
+    if refused is not None:
+        return pack_reply(refused)
     call = unpack(request)
     try:
         if call.ticket is None:
             return _run_once(call, here)
         return _run_attempt(call, call.ticket, here)
-    except InfraError as error:  # the Volume cannot be written
-        return pack_reply(failure_of(error, kind="init"))
+    except InfraError as error:  # the Volume cannot be committed
+        return pack_reply(failure_of(error, kind="storage"))
+    except OSError as error:  # of the worker's own files: the job's errors are replies
+        return pack_reply(failure_of(not_writable(here, error), kind="storage"))
 
 
 def load_result(data: bytes, fingerprint: str) -> Done | Failure | None:
     """Read what lies in result.pkl: a reply, or None when it belongs to another configuration."""
     stored = pickle.loads(data)  # noqa: S301 - written by `_store`, in the user's own Volume
     return unpack_reply(stored["reply"]) if stored["fingerprint"] == fingerprint else None
+
+
+def _check(here: Container) -> Failure | None:
+    """Return why this container cannot serve: no other can (init), or this machine (machine)."""
+    lock_text = container.LOCK_FILE.read_text()
+    try:
+        container.check_versions(lock_text)
+    except InfraError as error:
+        return failure_of(error, kind="init")
+    try:
+        container.check_gpu(here, lock_text)
+    except InfraError as error:
+        return failure_of(error, kind="machine")
+    return None
 
 
 def _run_once(request: Request, here: Container) -> bytes:
@@ -74,10 +95,11 @@ def _run_attempt(request: Request, ticket: Ticket, here: Container) -> bytes:
         _log.info("job %s was finished by an earlier attempt", ticket.name)
         return pack_reply(stored)
     call_id, task_id = _modal_ids()
+    owner = _claim(ticket, call_id, here)
+    if owner != call_id:
+        return pack_reply(_duplicate(ticket, owner))
     before = attempts.earlier(job_dir, call_id)
-    seconds = sum(attempt.seconds for attempt in before)
-    if before:
-        seconds = max(seconds, reported_seconds(here, ticket, call_id))
+    seconds = attempts.spent_s(before, longest_s=ticket.attempt_hours * 3600)
     refused = _refusal(ticket, len(before), seconds)
     if refused is not None:
         return _store(replace(refused, attempts=len(before), seconds=seconds), ticket, here)
@@ -92,7 +114,7 @@ def _attempt(
     """Run the job until it ends, is preempted (KeyboardInterrupt) or out of hours."""
     job = RemoteJob(here, ticket, attempt, earlier_s=earlier_s)
     current_job.set_current(job)
-    stop = OrderlyStop(ticket.max_hours * 3600 - earlier_s)
+    stop = OrderlyStop(ticket.max_hours * 3600 - earlier_s, attempt_s=ticket.attempt_hours * 3600)
     with job.reporting():
         try:
             with stop:
@@ -130,6 +152,18 @@ def _call(function: Callable[[], Any]) -> Done | Failure:
     except Exception as error:  # noqa: BLE001
         _log.exception("the job failed")
         return failure_of(error)
+
+
+def _claim(ticket: Ticket, call_id: str, here: Container) -> str:
+    """Return the call that has the job; this one too when that cannot be told."""
+    return claims.try_to(
+        lambda: claims.claim(progress_dict(here), ticket.name, call_id=call_id), otherwise=call_id
+    )
+
+
+def _duplicate(ticket: Ticket, owner: str) -> Failure:
+    message = f"job {ticket.name} was sent twice, and call {owner} has it; repeat the command"
+    return Failure("duplicate", message, attempts=0, owner=owner)
 
 
 def _refusal(ticket: Ticket, num_attempts: int, seconds: float) -> Failure | None:

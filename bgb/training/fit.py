@@ -77,6 +77,7 @@ def build_data(config: TrainConfig) -> EegDataModule:
         seed=config.seed,
         progress=not config.disable_progress,
         force_manifest=config.force_manifest_rebuild,
+        accelerator=config.trainer.accelerator,
     )
     data.prepare_data()
     data.setup()

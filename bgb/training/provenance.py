@@ -1,26 +1,24 @@
 """provenance.json: which code, versions, device and data made a run. No user, no environment."""
 
 import platform
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
 
 import bgb
 from bgb import job
+from bgb.checkout import git_state
 from bgb.config.schema import TrainConfig
 from bgb.eeg.signal import SignalSpec
 from bgb.files import read_json, write_json
 from bgb.training.run_folder import RunFolder
 
-_PACKAGES = ("bgb", "torch", "numpy", "pytorch-lightning", "timescoring")
+_PACKAGES = ("torch", "numpy", "pytorch-lightning", "timescoring")
 
 
 def start(
@@ -35,7 +33,7 @@ def start(
 ) -> None:
     """Record the circumstances when a run starts; when it goes on, count it and keep the past."""
     before = read_json(folder.provenance) if folder.provenance.exists() else {}
-    code = git_state()
+    code = git_state() or job.current().code()
     sessions = before.get("sessions", [])
     sessions.append(
         {
@@ -44,7 +42,7 @@ def start(
             "versions": {"python": platform.python_version(), **_versions()},
             "platform": platform.platform(),
             "device": device_name(device),
-            "arguments": sys.argv[1:],
+            "arguments": job.current().arguments(),
             "attempt": job.current().attempt,
             "usd_per_hour": job.current().usd_per_hour,
             "machine": dict(job.current().provenance()),
@@ -74,14 +72,14 @@ def finish(folder: RunFolder) -> None:
 
 
 class Spending:
-    """Seconds and dollars of a run: those of earlier sessions and those since this was made.
+    """Seconds and dollars of a run: those of earlier sessions and those of this one.
 
     `record` is called at every checkpoint, so that a killed session is counted up to its last one.
     """
 
     def __init__(self, folder: RunFolder, *, clock: Callable[[], float] = time.monotonic) -> None:
         before = read_json(folder.provenance) if folder.provenance.exists() else {}
-        self._folder, self._clock, self._started = folder, clock, clock()
+        self._folder, self._clock, self._started = folder, clock, clock() - job.current().age_s
         self._seconds, self._usd = before.get("seconds", 0.0), before.get("usd", 0.0)
 
     def record(self) -> None:
@@ -93,19 +91,6 @@ class Spending:
         write_json(self._folder.provenance, record)
 
 
-def git_state() -> dict[str, Any] | None:  # Any: {"commit": str, "dirty": bool}
-    """Return commit and whether the tree differs from it; None outside a checkout of bgb."""
-    root = Path(bgb.__file__).parents[1]
-    if not (root / ".git").exists():
-        return None
-    try:
-        commit = _git(root, "rev-parse", "HEAD")
-        dirty = bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return {"commit": commit, "dirty": dirty}
-
-
 def device_name(device: torch.device) -> str:
     """Return what people call the device."""
     if device.type == "cuda":
@@ -114,12 +99,8 @@ def device_name(device: torch.device) -> str:
 
 
 def _versions() -> dict[str, str]:
-    return {name: version(name) for name in _PACKAGES}
-
-
-def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    # A container has the source of bgb, not its metadata.
+    return {"bgb": bgb.__version__, **{name: version(name) for name in _PACKAGES}}
 
 
 def _now() -> str:

@@ -45,8 +45,19 @@ class Run:
         signal : what it is to read; None = what it was trained on. The same weights serve
             electrodes and, with the double banana, bipolar sources.
         accelerator : "cpu", "gpu", or "auto" for a GPU where there is one.
+
+        Raises
+        ------
+        RunError : it was trained on z-scores and is to read microvolts, or the reverse.
         """
-        spec = signal or SignalSpec(**_as_spec(self.provenance["signal"]))
+        trained = SignalSpec(**_as_spec(self.provenance["signal"]))
+        spec = signal or trained
+        if spec.unit != trained.unit:
+            raise RunError(
+                f"run {self.name} was trained on {trained.unit} (data.origin="
+                f"{self.config.data.origin}), the recording is in {spec.unit}: amplitudes do not "
+                "compare; train on a cache that was built from EDF files"
+            )
         config = self.config
         detector = build_detector(
             config.model, config.frontend, spec, window_s=config.data.window_s

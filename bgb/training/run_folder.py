@@ -8,11 +8,12 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bgb import job
 from bgb.config.compose import dump_config, load_config
 from bgb.config.schema import TrainConfig
 from bgb.errors import RunError
@@ -31,7 +32,8 @@ _NOT_IN_HASH = frozenset(
             "force_manifest_rebuild",
             "infra",
         ),
-        *("data.cache_root", "data.residency", "data.memory_gib", "data.threads", "data.workers"),
+        *("data.cache_root", "data.staging", "data.residency", "data.memory_gib"),
+        *("data.threads", "data.workers"),
         "data.check_source",
         *("trainer.accelerator", "trainer.threads", "trainer.checkpoint_minutes"),
         *("trainer.log_every_steps", "trainer.resume"),
@@ -120,12 +122,34 @@ def open_run(config: TrainConfig) -> Iterator[RunFolder]:
                 f"run {folder.path} is being written by {owner(folder.lock)}; "
                 "wait for it, stop it, or set another run=<name>"
             )
-        folder.last.parent.mkdir(exist_ok=True)
-        if folder.config.exists():
-            _refuse_other(folder, config)
-        else:
-            write_text(folder.config, dump_config(config))
-        yield folder
+        with job.current().lease(folder.path):
+            folder.last.parent.mkdir(exist_ok=True)
+            if folder.config.exists():
+                _refuse_other(folder, config)
+            else:
+                write_text(folder.config, dump_config(config))
+            yield folder
+
+
+def refuse_shared_runs(configs: Sequence[TrainConfig]) -> None:
+    """Refuse jobs that run at the same time and would write one run folder.
+
+    Raises
+    ------
+    RunError : names the folder and the key in which two jobs differ, which decides no result.
+    """
+    seen: dict[Path, TrainConfig] = {}
+    for config in configs:
+        path = run_folder(config).path
+        other = seen.setdefault(path, config)
+        if other is not config:
+            there, here = (_flatten(dataclasses.asdict(each)) for each in (other, config))
+            differing = sorted(key for key in here if there.get(key) != here[key])
+            keys = ", ".join(differing) or "no key"
+            raise RunError(
+                f"two jobs would write run {path}: they differ in {keys}, which does not decide "
+                "the result; sweep over other keys, or set another title= for each"
+            )
 
 
 def _refuse_other(folder: RunFolder, config: TrainConfig) -> None:

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from typing import TypeVar
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
 
+import bgb
 from bgb.config.data import SPLITS
 from bgb.config.schema import TrainConfig
 from bgb.data.cache import CachedRecording
@@ -77,7 +77,7 @@ def measure(config: TrainConfig, data: EegDataModule, *, seconds: float) -> Thro
         split_hours={split: _hours(data.cache.split(split)) for split in SPLITS},
         device=device_name(device),
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
-        versions={"bgb": version("bgb"), "torch": torch.__version__, "on": platform.platform()},
+        versions={"bgb": bgb.__version__, "torch": torch.__version__, "on": platform.platform()},
     )
     _log.info(
         "%s on %s: %.4g windows/s in training, %.4g h of EEG scored in a second",

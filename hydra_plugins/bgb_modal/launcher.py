@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bgb.config.infra import InfraConfig
-from bgb.errors import ConfigError
+from bgb.errors import BgbError, ConfigError
 
 if TYPE_CHECKING:
     from bgb.infra.launch import Sweep
@@ -36,14 +37,17 @@ class BgbModalLauncher(Launcher):
         """Carry out one batch of jobs and return what each of them returned, in order."""
         from bgb.infra.launch import Sweep
 
-        if self._sweep is None:
-            self._sweep = Sweep(
-                _to_infra(self._values),
-                context=self._context,
-                task=self._task,
-                config=self._config,
-            )
-        return self._sweep.launch(job_overrides, initial_job_idx)
+        try:
+            if self._sweep is None:
+                self._sweep = Sweep(
+                    _to_infra(self._values),
+                    context=self._context,
+                    task=self._task,
+                    config=self._config,
+                )
+            return self._sweep.launch(job_overrides, initial_job_idx)
+        except BgbError as error:  # Hydra prints its own errors without a traceback
+            raise HydraException(f"{type(error).__name__}: {error}") from error
 
 
 def _to_infra(values: Mapping[str, Any]) -> InfraConfig:  # Any: keys of hydra.launcher

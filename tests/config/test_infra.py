@@ -63,6 +63,8 @@ def test_infra_key_is_set_on_the_command_line() -> None:
         ("infra.bucket.prefix=/tusz", "must end in /"),
         ("infra.volume.mount=results", "must be an absolute path"),
         ("infra.volume.version=3", "choose one of"),
+        ("results=/elsewhere", "results=/elsewhere must lie on the Volume"),
+        ("data.cache_root=/elsewhere", "data.cache_root=/elsewhere must lie on the Volume"),
         ("infra.max_hour=3", "did you mean infra.max_hours"),
     ],
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 from modal_proto import api_pb2
 
-from tests.fakemodal import sandbox
+from tests.fakemodal import packages, sandbox
 from tests.fakemodal.images import image_environment
 from tests.fakemodal.layout import layout
 from tests.fakemodal.rpc import TASK_HEADER
@@ -98,6 +98,7 @@ class Runner:
     def _lay_out(self, task: TaskRecord, definition: api_pb2.Function) -> list[sandbox.Bind]:
         image = task.folder / "image"
         (image / "root").mkdir(parents=True, exist_ok=True)
+        packages.add_modal(image, self._state.images[definition.image_id].builder_version)
         self._stores.mounts.mount_files(definition.mount_ids, image)
         binds = [sandbox.Bind(path, f"/{path.name}") for path in sorted(image.iterdir())]
         binds += [sandbox.Bind(path, str(path)) for path in self._shared]
@@ -135,6 +136,7 @@ class Runner:
         return environment | {
             "HOME": "/root",
             "LANG": "C.UTF-8",
+            "TZ": "UTC",
             "PYTHONUNBUFFERED": "1",
             "MODAL_CONTAINER_ARGUMENTS_PATH": ARGUMENTS,
             "MODAL_SERVER_URL": self._server_url,

@@ -1,9 +1,9 @@
 """Starts a container's process in a mount namespace and a root folder of its own.
 
 The new root is a tmpfs with the host's system folders (read-only), the interpreter as
-`/opt/python`, its packages as `/opt/site-packages`, and the given folders. Nothing else of the
-host is visible: no checkout, no home folder, no working folder. `python -S` skips .pth files, so
-an editable install does not import; only what was shipped to /root does.
+`/opt/python`, a virtual environment of the host's packages as `/opt/venv` (see packages.py), and
+the given folders. Nothing else of the host is visible: no checkout, no home folder, no working
+folder. Of bgb, only what was shipped to /root imports.
 """
 
 import os
@@ -12,13 +12,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.fakemodal import packages
+
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "etc")
 _EMPTY = ("opt", "mnt", "run", "home", "srv", "var/tmp")
-_PATH = "/opt/python/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PYTHON, _VENV = "/opt/python", "/opt/venv"
+_PATH = f"{_VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ def start(
     """Start the container entrypoint; its pid is the container's main process."""
     script = folder / "start.sh"
     script.write_text(_script(folder, binds))
-    libraries = {"LD_LIBRARY_PATH": "/opt/python/lib"} if _has_shared_library() else {}
-    paths = {"PATH": _PATH, "PYTHONPATH": "/root:/opt/site-packages"}
+    libraries = {"LD_LIBRARY_PATH": f"{_PYTHON}/lib"} if _has_shared_library() else {}
+    paths = {"PATH": _PATH, "PYTHONPATH": "/root:/pkg"}
     with log.open("ab") as output:
         return subprocess.Popen(
             [*_unshare(), "/bin/sh", str(script)],
@@ -83,11 +85,13 @@ def _script(folder: Path, binds: list[Bind]) -> str:
     scratch = folder / "tmp"
     (folder / "rootfs").mkdir()
     scratch.mkdir(mode=0o1777)
+    packages.make_venv(folder / "venv", python=_PYTHON)
     binds = [
         *(b for b in map(_system_folder, _SYSTEM) if b is not None),
         *(Bind(Path(f"/{name}"), f"/{name}") for name in ("dev", "proc", "sys")),
-        Bind(Path(sys.base_prefix), "/opt/python", read_only=True),
-        Bind(Path(sysconfig.get_path("purelib")), "/opt/site-packages", read_only=True),
+        Bind(Path(sys.base_prefix), _PYTHON, read_only=True),
+        Bind(packages.INSTALLED, packages.ORIGINALS, read_only=True),
+        Bind(folder / "venv", _VENV, read_only=True),
         Bind(scratch, "/tmp"),
         *sorted(binds, key=lambda bind: bind.target.count("/")),
     ]
@@ -103,10 +107,9 @@ def _script(folder: Path, binds: list[Bind]) -> str:
         lines.append(f"mount --rbind {shlex.quote(str(bind.source))} {target}")
         if bind.read_only:
             lines.append(f"mount -o remount,bind,ro {target}")
-    python = f"/opt/python/bin/python{sys.version_info.major}.{sys.version_info.minor}"
     # A shell's background job has SIGINT ignored, which its children would inherit.
     signals = "--default-signal=INT,QUIT,TERM,USR1"
-    entry = f"{python} -S -m modal._container_entrypoint"
+    entry = f"{_VENV}/bin/python -m modal._container_entrypoint"
     lines.append(f"exec chroot . /usr/bin/env --chdir=/root {signals} {entry}")
     return "\n".join(lines) + "\n"
 

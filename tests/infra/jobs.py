@@ -96,6 +96,11 @@ def sleep_for_ever():
         time.sleep(0.05)
 
 
+def own_a_run_for_ever():
+    with current().lease(Path("/results/runs/x")):
+        sleep_for_ever()
+
+
 def exit_when_interrupted():
     """Do what Lightning does: KeyboardInterrupt becomes exit code 1."""
     current().progress(epoch=1)

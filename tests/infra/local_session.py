@@ -41,6 +41,9 @@ class LocalVolume:
         self._at(path).parent.mkdir(parents=True, exist_ok=True)
         self._at(path).write_bytes(file.read())
 
+    def remove_file(self, path):
+        self._at(path).unlink()
+
     def _at(self, path):
         return self.root / path.lstrip("/")
 
@@ -53,6 +56,7 @@ class LocalSession:
         self.volume = LocalVolume(Path(infra.volume.mount))
         self.calls, self.tickets, self.cancelled, self.replies, self.values = [], [], [], {}, {}
         self.pending = Counter()
+        self.promised_usd = self.spent_usd = 0.0
 
     def submit(self, function, *args, pool, ticket):
         assert pool == "cpu"

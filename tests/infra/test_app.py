@@ -212,11 +212,11 @@ def test_container_with_other_packages_than_locked_is_an_init_failure(
     assert "numpy 1.0 is locked" in reply.message
 
 
-def test_container_without_the_gpu_is_an_init_failure(fake_modal: FakeModal) -> None:
+def test_container_without_the_gpu_is_a_failure_of_that_machine(fake_modal: FakeModal) -> None:
     session = Session(replace(INFRA, gpu="L4"), sweep_id="s")
     session.deploy()
     reply = wait(session, session.submit(abs, -1))
-    assert reply.kind == "init"
+    assert reply.kind == "machine"
     assert "nvidia-smi finds no GPU" in reply.message
 
 

@@ -4,6 +4,7 @@ What only containers show is in test_cache_modal.py.
 """
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -69,7 +70,7 @@ def test_empty_cache_is_planned_built_and_finished(session, data, caplog):
     assert session.names() == ["plan_cache", "build_share", "finish_cache"]
     assert sorted(one.recording_id for one in cache) == sorted(RECORDINGS)
     assert len(open_cache(cache_folder(data))) == len(RECORDINGS)
-    assert "1 job x at most 8 h" in caplog.text  # what it costs is said before
+    assert "2 jobs x at most 8.25 h" in caplog.text  # what it costs is said before
     assert "seizure s" in caplog.text  # and what was checked, after
 
 
@@ -87,7 +88,7 @@ def test_nothing_is_left_on_the_volume_but_the_cache(session, data):
     files = [path for path in cache_folder(data).rglob("*") if path.is_file()]
     assert sum(path.suffix == ".npz" for path in files) == len(RECORDINGS)
     others = {path.name for path in files if path.suffix != ".npz"} - {"manifest.lock"}
-    assert {"manifest.json", "builders.json"} < others and len(others) == 3  # and the snapshot
+    assert "manifest.json" in others and len(others) == 2  # and the snapshot
 
 
 def test_complete_cache_starts_no_container(session, data):
@@ -248,6 +249,16 @@ def test_force_builds_all_of_it_again(session, data):
     assert len(after) == len(RECORDINGS) and not before & after
 
 
+def test_forced_build_that_is_killed_goes_on_with_what_lacks(session, data):
+    fill(session, data)
+    later = LocalSession(session.infra, "later")
+    fill(later, data, force=True)
+    function, args = later.calls[1]
+    again = cache_folder(data) / "dev" / "aaaaaaac_s001_t000.npz"
+    os.utime(again, (1, 1))  # of the cache that was to be replaced
+    assert function(*args) == ShareReport(("aaaaaaac_s001_t000",), {})
+
+
 def test_cache_that_is_not_on_the_volume_is_refused_before_anything_starts(session, data):
     elsewhere = replace(data, cache_root="/tmp/cache")
     with pytest.raises(InfraError, match=r"data.cache_root=/tmp/cache is not on the Volume"):
@@ -267,22 +278,61 @@ def test_cache_without_seizures_starts_no_job(session, data):
 
 def test_containers_of_an_earlier_command_are_waited_for(session, data, caplog):
     caplog.set_level("INFO")
-    record = cache_folder(data) / "builders.json"
-    record.parent.mkdir(parents=True)
-    record.write_text(json.dumps(["old-0", "old-1"]))
-    session.replies |= {"old-0": Done(None), "old-1": Failure("cancelled", "cancelled")}
-    session.pending["old-1"] = 3
+    records = cache_folder(data) / "builders"
+    records.mkdir(parents=True)
+    (records / "one.json").write_text(json.dumps(["old-0"]))
+    (records / "two.json").write_text(json.dumps(["old-1", "old-2"]))
+    session.replies |= {"old-1": Done(None), "old-2": Failure("cancelled", "cancelled")}
+    session.pending["old-2"] = 3
     fill(session, data)
-    assert "1 containers of an earlier command still build this cache" in caplog.text
-    assert session.pending["old-1"] == 0
-    assert json.loads(record.read_text()) == ["call-1"]
+    assert "1 containers of another command still build this cache" in caplog.text
+    assert session.pending["old-2"] == 0
+    assert list(records.iterdir()) == []
+
+
+def test_two_commands_at_once_keep_their_calls_apart(session, data, many_shares):
+    """Each call is on record before the next is sent: a killed command is waited for."""
+    records = cache_folder(data) / "builders"
+    seen, submit = [], session.submit
+
+    def submit_and_see(function, *args, **options):
+        (records / "other.json").parent.mkdir(parents=True, exist_ok=True)
+        (records / "other.json").write_text(json.dumps(["other-0"]))
+        own = [json.loads(path.read_text()) for path in records.glob("[!o]*.json")]
+        seen.append((function.__name__, own))
+        return submit(function, *args, **options)
+
+    session.submit = submit_and_see
+    fill(session, data)
+    assert seen[:4] == [
+        ("plan_cache", []),
+        ("build_share", [["call-0"]]),
+        ("build_share", [["call-1"]]),
+        ("build_share", [["call-1", "call-2"]]),
+    ]
+    assert [path.name for path in records.iterdir()] == ["other.json"]
 
 
 def test_what_costs_too_much_is_refused_before_it_is_built(session, data):
-    session.infra = replace(session.infra, max_cost_usd=0.5)
-    with pytest.raises(InfraError, match=r"infra.max_cost_usd=0.5"):
+    session.infra = replace(session.infra, max_cost_usd=1.5)  # $1.31 each
+    with pytest.raises(InfraError, match=r"2 jobs x .* infra.max_cost_usd=1.5"):
         fill(session, data)
     assert session.names() == ["plan_cache"]
+
+
+def test_what_jobs_may_cost_and_cache_together_must_fit(session, data):
+    session.promised_usd = 99.0
+    with pytest.raises(InfraError, match=r"and \$99\.00 for jobs and what was spent, are"):
+        fill(session, data)
+    assert session.calls == []
+
+
+def test_containers_that_build_are_paid(session, data):
+    hour = ShareReport((), {}), 1, 3600.0
+    session.replies["call-1"] = Done(*hour)
+    with pytest.raises(CacheError):  # nothing was built
+        fill(session, data)
+    assert session.spent_usd == pytest.approx(0.1584, rel=0.01)
 
 
 def test_tickets_are_never_used_twice(session, data):

@@ -109,7 +109,12 @@ def start(fake):
 def test_command_killed_while_containers_build_goes_on_when_repeated(fake):
     first = start(fake)
     folder = fake.volume(VOLUME)
-    fake.wait_until(lambda: list(folder.glob("cache/synthetic/*/builders.json")), timeout_s=60)
+
+    def is_shared_out() -> bool:
+        told = [path.read_text() for path in folder.glob("cache/synthetic/*/builders/*.json")]
+        return any(call.call_id in text for call in fake.calls()[1:] for text in told)
+
+    fake.wait_until(is_shared_out, timeout_s=60)
     first.kill()
     first.communicate()
     shared_out = len(fake.calls())

@@ -87,6 +87,13 @@ def test_bound_above_the_limit_is_refused_with_three_ways_out_that_work() -> Non
     check_budget(upper_bound(shorter, 5, RATES), shorter)
 
 
+def test_other_dollars_count_against_the_limit_and_are_named() -> None:
+    bound = upper_bound(L4, 2, RATES)  # $49.14
+    check_budget(bound, L4, besides={"for jobs that run": 50.0})
+    with pytest.raises(InfraError, match=r"at most \$49\.14 .*, and \$51\.00 for jobs that run"):
+        check_budget(bound, L4, besides={"spent": 0.0, "for jobs that run": 51.0})
+
+
 @pytest.mark.parametrize(
     ("usd", "text"),
     [(0, "$0.00"), (0.00123, "$0.0012"), (0.0456, "$0.046"), (1234.5, "$1,234.50")],

@@ -87,7 +87,9 @@ def test_missing_lock_file_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(InfraError, match=r"infra\.lock=.*nowhere\.lock does not exist"):
         image.lock_file(InfraConfig(lock=str(tmp_path / "nowhere.lock")))
     monkeypatch.setattr("bgb.__file__", str(tmp_path / "bgb" / "__init__.py"))
-    with pytest.raises(InfraError, match=r"installed without requirements.lock; .*infra\.lock=FILE"):
+    with pytest.raises(
+        InfraError, match=r"installed without requirements.lock; .*infra\.lock=FILE"
+    ):
         image.lock_file(InfraConfig())
 
 
@@ -103,6 +105,20 @@ def test_other_version_than_locked_is_named() -> None:
         container.check_versions(lock)
 
 
+def test_only_the_version_that_would_be_imported_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "aiohttp-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: aiohttp\nVersion: 1.0\n")
+    lock = f"aiohttp=={version('aiohttp')}"
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])  # as Modal adds its own
+    container.check_versions(lock)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    with pytest.raises(InfraError, match=r"aiohttp .* is locked, 1\.0 is installed"):
+        container.check_versions(lock)
+
+
 def test_local_part_of_a_version_is_no_difference() -> None:
     public = version("torch").partition("+")[0]
     container.check_versions(f"torch=={public}")
@@ -112,12 +128,10 @@ def test_local_part_of_a_version_is_no_difference() -> None:
 def test_container_without_the_gpu_that_is_paid_for_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock = tmp_path / "lock"
-    lock.touch()
     monkeypatch.setenv("PATH", str(tmp_path))
     here = container.Container("app", "volume", "/results", gpu="A100-80GB")
     with pytest.raises(InfraError, match=r"infra\.gpu=A100-80GB was asked for.*finds no GPU"):
-        container.check(here, lock=lock)
+        container.check_gpu(here, "")
 
 
 def test_torch_that_cannot_use_the_gpu_is_refused(
@@ -128,13 +142,12 @@ def test_torch_that_cannot_use_the_gpu_is_refused(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    lock = tmp_path / "lock"
-    lock.write_text(f"torch=={version('torch')}")
+    lock = f"torch=={version('torch')}"
     here = container.Container("app", "volume", "/results", gpu="A100-80GB")
     with pytest.raises(InfraError, match="cannot use NVIDIA A100-SXM4-80GB: the lock file names"):
-        container.check(here, lock=lock)
+        container.check_gpu(here, lock)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    container.check(here, lock=lock)
+    container.check_gpu(here, lock)
 
 
 def test_container_reads_what_the_app_told_it(monkeypatch: pytest.MonkeyPatch) -> None:

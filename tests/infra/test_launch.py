@@ -1,10 +1,10 @@
 """The life of a sweep, with a stand-in for Modal: killed, continued, changed, failed, left."""
 
-import copy
 import logging
 from dataclasses import replace
 
 import pytest
+from aiohttp import ClientPayloadError
 from hydra.core.utils import JobStatus
 
 from bgb.config.infra import InfraConfig
@@ -37,34 +37,6 @@ def test_jobs_return_what_they_computed_and_their_files_are_here(cloud, program,
     assert (tmp_path / "sweep" / "1" / "log").read_text() == "2"
     config = cloud.calls["fc-1"][1]
     assert config.hydra.sweep.dir.startswith("/results/sweeps/")
-
-
-def test_launcher_killed_at_any_step_goes_on_and_sends_nothing_twice(
-    cloud, program, tmp_path, monkeypatch
-):
-    """A step lies before and after every line of the ledger, every call sent and every look."""
-    sweep = program()
-    jobs = launch.compose_jobs(sweep._context, sweep._config, overrides=JOBS, first=0)
-    monkeypatch.setattr(launch, "compose_jobs", lambda *_, **__: jobs)  # Hydra takes its time
-
-    def launched(folder):
-        again = copy.copy(sweep)
-        again._dir = tmp_path / str(folder)
-        return values(again.launch(JOBS, 0))
-
-    for kill_at in range(1, 100):
-        for seen in (cloud.calls, cloud.looks, cloud.values):
-            seen.clear()
-        cloud.steps, cloud.kill_at = 0, kill_at
-        try:
-            launched(kill_at)
-        except Killed:
-            cloud.kill_at = None
-        else:
-            break
-        assert launched(kill_at) == [1, 4]
-        assert cloud.sent() == [1, 2], f"killed at step {kill_at}"
-    assert 20 < kill_at < 99
 
 
 def test_finished_sweep_is_read_from_the_ledger_without_modal(cloud, program):
@@ -149,19 +121,54 @@ def test_fail_fast_cancels_the_others(cloud, program, tmp_path):
     assert values(program().launch(JOBS, 0)) == [1, 4]
 
 
-def test_container_that_cannot_begin_ends_the_sweep(cloud, program):
+def test_container_that_cannot_begin_ends_the_sweep(cloud, program, caplog):
     cloud.replies[1] = Failure("init", "torch 2.13 is locked, 2.12 is installed")
     cloud.hold = {2}
     with pytest.raises(InfraError, match="job 0 could not begin, nor can any other: torch"):
         program().launch(JOBS, 0)
+    launch.close()
+    assert (cloud.cancelled, cloud.stopped) == (["fc-1"], 1)
+    assert "jobs go on; to see them again" not in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["machine", "storage"])
+def test_bad_machine_or_full_volume_fails_one_job_and_the_others_go_on(cloud, program, kind):
+    cloud.replies[1] = Failure(kind, "lost")
+    first, second = program().launch(JOBS, 0)
+    assert (first.status, second.return_value) == (JobStatus.FAILED, 4)
+    cloud.replies.clear()
+    assert values(program().launch(JOBS, 0)) == [1, 4]
+    assert cloud.sent() == [1, 2, 1]
+
+
+def test_bad_machine_before_any_container_worked_ends_the_sweep(cloud, program):
+    cloud.replies[1] = Failure("machine", "nvidia-smi finds no GPU")
+    cloud.hold, cloud.late_report = {2}, {"call_id": "of another sweep"}
+    with pytest.raises(InfraError, match="job 0 could not begin, nor can any other: nvidia-smi"):
+        program().launch(JOBS, 0)
     assert cloud.cancelled == ["fc-1"]
+
+
+@pytest.mark.parametrize(
+    "kind, hours", [("cancelled", 2.0), ("machine", 2.0), ("expired", 2.0), ("timeout", 8.25)]
+)
+def test_call_that_modal_ended_costs_what_its_worker_reported(
+    cloud, program, tmp_path, kind, hours
+):
+    """What hung until Modal's limit took at least that, whatever it reported."""
+    cloud.replies[1] = Failure(kind, "ended")
+    cloud.late_report = {"call_id": "fc-0", "state": "preempted", "seconds": 7200.0, "attempt": 3}
+    program().launch(JOBS[:1], 0)
+    record = records(tmp_path)[0]
+    assert (record.seconds, record.attempts) == (hours * 3600, 3)
+    assert record.usd == pytest.approx(hours * 0.1584, rel=0.01)
 
 
 def test_ctrl_c_leaves_jobs_running_and_says_how_to_go_on(
     cloud, program, tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr(launch, "_SECOND_CTRL_C_S", 0.01)
-    monkeypatch.setattr("sys.argv", ["app.py", "-m", "x=1,2", "hydra.sweep.dir=old"])
+    monkeypatch.setattr(launch, "_DOUBLE_CTRL_C_S", 0.01)
+    monkeypatch.setattr("sys.orig_argv", ["python", "app.py", "-m", "x=1,2", "hydra.sweep.dir=old"])
     cloud.hold, cloud.ctrl_c_at = {1, 2}, (3,)
     with pytest.raises(SystemExit) as stop:
         program().launch(JOBS, 0)
@@ -206,7 +213,7 @@ def test_app_that_cannot_be_stopped_is_named(cloud, program, monkeypatch, caplog
 
 
 @pytest.mark.parametrize("kept", [Done(1, seconds=5.0), None], ids=["on the Volume", "nowhere"])
-def test_result_that_modal_no_longer_keeps_is_read_from_the_volume(cloud, program, kept):
+def test_result_that_modal_no_longer_keeps_is_read_from_the_volume(cloud, program, tmp_path, kept):
     cloud.hold, cloud.kill_at = {1, 2}, 16  # killed while it watched
     with pytest.raises(Killed):
         program().launch(JOBS, 0)
@@ -216,14 +223,19 @@ def test_result_that_modal_no_longer_keeps_is_read_from_the_volume(cloud, progra
         cloud.results["0"] = kept
     assert values(program().launch(JOBS, 0)) == [1, 4]
     assert cloud.sent() == ([1, 2] if kept else [1, 2, 1])
+    assert (records(tmp_path)[0].earlier_usd > 0) == (kept is None)  # of the call that is lost
 
 
-def test_files_that_could_not_be_fetched_are_fetched_next_time(cloud, program, tmp_path, caplog):
-    cloud.volume.broken = True
+@pytest.mark.parametrize("error", [ConnectionError, ClientPayloadError])
+def test_files_that_could_not_be_fetched_are_fetched_next_time(
+    cloud, program, tmp_path, caplog, error
+):
+    cloud.volume.broken = error("no network")
     assert values(program().launch(JOBS[:1], 0)) == [1]
-    assert "files of job 0 were not fetched (no network)" in caplog.text
+    assert values(program().launch(JOBS[:1], 0)) == [1]
+    assert caplog.text.count("files of job 0 were not fetched (no network)") == 2
     assert not (tmp_path / "sweep" / "0" / "log").exists()
-    cloud.volume.broken = False
+    cloud.volume.broken = None
     program().launch(JOBS[:1], 0)
     assert (tmp_path / "sweep" / "0" / "log").exists()
     assert records(tmp_path)[0].synced

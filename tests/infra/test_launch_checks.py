@@ -1,11 +1,9 @@
 """What the launcher checks and prepares before it sends a job, with a stand-in for Modal."""
 
-import shlex
 from dataclasses import replace
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
@@ -13,9 +11,9 @@ from bgb.config.infra import InfraConfig
 from bgb.errors import ConfigError, InfraError
 from bgb.infra import launch
 from bgb.infra.hydra_job import compose_jobs, remote_config
-from bgb.infra.interrupt import resume_command
 from bgb.infra.payload import Done, Failure
 from bgb.locks import hold
+from tests.infra.cloud import Killed
 
 INFRA = InfraConfig(poll_s=0.001)
 JOBS = [["x=1"], ["x=2"]]
@@ -70,6 +68,62 @@ def test_what_a_failed_call_cost_counts_against_the_limit(cloud, program):
     with pytest.raises(InfraError, match=r"and \$0\.31\d that this sweep has spent"):
         program(infra=infra).launch(JOBS[:1], 0)
     assert cloud.sent() == [1, 1]
+
+
+def killed(cloud, sweep, overrides, *, step):
+    """Launch, and die at a step."""
+    cloud.steps, cloud.kill_at = 0, step
+    with pytest.raises(Killed):
+        sweep.launch(overrides, 0)
+    cloud.kill_at = None
+
+
+def test_whoever_returns_to_jobs_that_run_is_not_refused(cloud, program):
+    killed(cloud, program(), JOBS, step=16)
+    dear = replace(INFRA, max_cost_usd=0.01)
+    assert values(program(infra=dear).launch(JOBS, 0)) == [1, 4]
+    assert cloud.sent() == [1, 2]
+
+
+def test_jobs_that_run_count_when_more_are_sent(cloud, program):
+    infra = replace(INFRA, max_hours=1.0, max_cost_usd=0.5)  # two jobs of at most $0.198, no third
+    cloud.hold = {1, 2}
+    killed(cloud, program(infra=infra), JOBS, step=16)
+    with pytest.raises(InfraError, match=r"1 job x .* and \$0\.396 for jobs that run, are more"):
+        program(infra=infra).launch([*JOBS, ["x=3"]], 0)
+    assert cloud.sent() == [1, 2]
+
+
+def test_what_filling_caches_cost_counts_in_this_sweep_for_good(cloud, program):
+    promised = []
+
+    def prepare(session, configs, *, progress):
+        promised.append(session.promised_usd)
+        session.spent_usd += 0.1
+        raise InfraError("2 recordings cannot be read")
+
+    task = SimpleNamespace(prepare=prepare)
+    infra = replace(INFRA, max_hours=1.0, max_cost_usd=0.35)
+    for _ in range(2):
+        with pytest.raises(InfraError, match="2 recordings"):
+            program(infra=infra, function=task).launch(JOBS[:1], 0)
+    with pytest.raises(InfraError, match=r"and \$0\.20\d? that this sweep has spent"):
+        program(infra=infra, function=task).launch(JOBS[:1], 0)
+    assert promised == pytest.approx([0.198, 0.298], rel=0.01)
+
+
+@pytest.mark.parametrize("is_building", [True, False])
+def test_ctrl_c_leaves_containers_that_fill_a_cache(cloud, program, is_building):
+    def prepare(session, configs, *, progress):
+        if is_building:
+            ticket = SimpleNamespace(name="share", job_dir="/results/share")
+            session.submit(None, 0, 0, configs[0], ticket=ticket)
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit):
+        program(function=SimpleNamespace(prepare=prepare)).launch(JOBS, 0)
+    launch.close()
+    assert cloud.stopped == (0 if is_building else 1)
 
 
 def test_task_prepares_its_data_before_the_first_job_is_sent(cloud, program):
@@ -132,15 +186,6 @@ def test_label_is_what_tells_jobs_apart(cloud, program):
     assert [job.label for job in jobs] == ["x=1", "x=2"]
     (job,) = launch.compose_jobs(sweep._context, sweep._config, overrides=words[:1], first=0)
     assert job.label == "lr=2 x=1"
-
-
-def test_command_to_go_on_is_one_that_hydra_and_a_shell_can_read(monkeypatch):
-    monkeypatch.setattr("sys.argv", ["my app.py", "-m", "x=1,2", "hydra.sweep.dir=old"])
-    folder = Path("/home/a b/it's, or not")
-    words = shlex.split(resume_command(folder))
-    assert words[-3:-1] == ["-m", "x=1,2"]
-    (override,) = OverridesParser.create().parse_overrides(words[-1:])
-    assert (override.key_or_group, override.value()) == ("hydra.sweep.dir", str(folder))
 
 
 def test_plugin_takes_its_keys_from_the_configuration(cloud, configured):

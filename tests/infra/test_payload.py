@@ -84,3 +84,21 @@ def test_short_values_and_other_variables_are_no_secrets(monkeypatch: pytest.Mon
     monkeypatch.setenv("DATABASE_PASSWORD", "a-long-text-that-is-sent")
     with pytest.raises(InfraError, match=r"DATABASE_PASSWORD.*modal secret create"):
         pack(print, ["run a-long-text-that-is-sent"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("openai_api_key", "a-long-text-that-is-sent"),
+        ("GITHUB_PAT", "a-long-text-that-is-sent"),
+        ("PGPASSWD", "a-long-text-that-is-sent"),
+        ("GOOGLE_CREDENTIALS", "a-long-text-that-is-sent"),
+        ("STORE", "postgres://me:hidden@there/data"),
+    ],
+)
+def test_secrets_are_known_by_many_names(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InfraError, match=f"the value of the environment variable {name};"):
+        pack(print, [value])

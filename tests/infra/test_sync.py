@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from bgb.errors import InfraError
 from bgb.infra.sync import Fetched, on_volume, sync_folder, sync_job
 from tests.fakemodal import FakeModal
 from tests.infra.cloud import Volume
@@ -74,6 +75,31 @@ def test_excluded_files_stay_and_local_ones_are_kept(volume, tmp_path):
     fetched = sync_folder(volume, "job", tmp_path, exclude=["*.ckpt", "wandb/*"])
     assert fetched == Fetched(1, 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.txt", "scores"]
+
+
+def test_file_that_a_killed_container_was_writing_stays(volume, tmp_path):
+    put(
+        volume,
+        **{"job/.last.ckpt.77-140.partial": "half", "job/a": "a", "job/b/.c.1-2.partial": ""},
+    )
+    assert sync_folder(volume, "job", tmp_path, exclude=[]) == Fetched(1, 1)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"other": 1}'])
+def test_list_of_outputs_that_cannot_be_read_is_named(tmp_path, text):
+    folder = Volume(tmp_path / "volume")
+    folder.put("job/outputs.json", text)
+    with pytest.raises(InfraError, match=r"job/outputs\.json on the Volume names no folders: "):
+        sync_job(folder, "job", tmp_path / "here", exclude=[])
+
+
+def test_path_outside_of_the_folder_is_refused(tmp_path):
+    folder = Volume(tmp_path / "volume")
+    folder.put("other/a.txt", "a")
+    entries = folder.listdir("other", recursive=True)
+    folder.listdir = lambda path, recursive: entries
+    with pytest.raises(InfraError, match=r"'other/a\.txt', which leads out of job"):
+        sync_folder(folder, "job", tmp_path / "here", exclude=[])
 
 
 def test_output_folders_come_along_but_not_what_the_worker_keeps(volume, tmp_path):

@@ -1,6 +1,7 @@
 """What the worker does with a job: attempts, preemption, hours, results, errors."""
 
 import json
+import math
 import subprocess
 import sys
 import uuid
@@ -51,6 +52,12 @@ def running(fake: FakeModal, session: Session, call: str) -> str:
     fake.wait_until(lambda: session.progress().get(jobs.NAME, {}).get("epoch") == 1)
     (found,) = [one for one in fake.containers() if one.alive and one.call_id == call]
     return found.task_id
+
+
+def send_again(session: Session, ended: str, function: Callable[[], object], **changes) -> str:
+    """Send a job once more after its call ended, as the launcher does."""
+    session.release(jobs.NAME, ended=ended)
+    return session.submit(function, ticket=ticket(**changes))
 
 
 Preempt = Callable[..., Done | Failure]
@@ -117,8 +124,10 @@ def test_crash_loop_ends_at_max_attempts(session: Session, fake_modal: FakeModal
 
 
 def test_job_that_failed_counts_its_attempts_anew_when_sent_again(session: Session) -> None:
+    call = ""
     for _ in range(2):
-        reply = wait(session, session.submit(jobs.die, ticket=ticket(max_attempts=1)))
+        call = send_again(session, call, jobs.die, max_attempts=1)
+        reply = wait(session, call)
         assert (reply.kind, reply.attempts) == ("attempts", 1)
 
 
@@ -138,16 +147,43 @@ def test_hours_of_earlier_attempts_count(session: Session, preempt: Preempt) -> 
     assert 2.0 <= reply.seconds < 30.0
 
 
-def test_hours_that_a_killed_container_reported_count(
-    session: Session, fake_modal: FakeModal
+def test_silent_attempt_is_charged_until_the_next_one_or_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    call = session.submit(jobs.sleep_for_ever, ticket=ticket(max_hours=1.0))
-    container = running(fake_modal, session, call)
-    # As if it had hung for two hours until Modal's limit, its last files not committed.
-    session._dict()[jobs.NAME] = session.progress()[jobs.NAME] | {"seconds": 7200.0}
-    fake_modal.kill(container)
-    reply = wait(session, call)
-    assert (reply.kind, reply.attempts, reply.seconds) == ("budget", 1, 7200.0)
+    # It may have hung, paid and unable to say so: the predecessor's GPU hours went that way.
+    now = 1000.0
+    monkeypatch.setattr("time.time", lambda: now)
+    first = attempts.begin(tmp_path, "call", number=1, task="a")
+    now += 60
+    attempts.touch(tmp_path, first)  # its last sign of life
+    now += 7200
+    second = attempts.begin(tmp_path, "call", number=2, task="b")
+    now += 100
+    attempts.touch(tmp_path, second, ended=True)
+    attempts.begin(tmp_path, "other", number=1, task="c")
+    now += 500
+    found = attempts.earlier(tmp_path, "call")
+    assert [one.task for one in found] == ["a", "b"]
+    assert attempts.spent_s(found, longest_s=math.inf) == 7260 + 100
+    assert attempts.spent_s(found, longest_s=3600) == 3600 + 100
+    assert attempts.spent_s(found[:1], longest_s=math.inf) == 7860  # until now
+
+
+def test_torn_attempt_counts_for_its_own_call(tmp_path: Path) -> None:
+    attempts.begin(tmp_path, "call", number=1, task="a")
+    (torn,) = (tmp_path / "attempts").iterdir()
+    torn.write_text("{")
+    assert len(attempts.earlier(tmp_path, "call")) == 1
+    assert not attempts.earlier(tmp_path, "another")
+
+
+def test_attempt_that_nears_the_limit_of_modal_stops_with_a_checkpoint(
+    session: Session, volume: Path
+) -> None:
+    limited = ticket(attempt_hours=2.0 / 3600, max_attempts=1)
+    reply = wait(session, session.submit(jobs.checkpoint_when_told, ticket=limited))
+    assert reply.kind == "attempts"  # it would go on in its next one
+    assert (volume / "jobs" / jobs.NAME / "last.ckpt").read_text() == "saved at a batch boundary"
 
 
 def test_attempt_has_the_hours_that_earlier_ones_left(
@@ -155,9 +191,9 @@ def test_attempt_has_the_hours_that_earlier_ones_left(
 ) -> None:
     seconds_left = []
 
-    def stop(seconds: float) -> OrderlyStop:
+    def stop(seconds: float, *, attempt_s: float) -> OrderlyStop:
         seconds_left.append(seconds)
-        return OrderlyStop(seconds)
+        return OrderlyStop(seconds, attempt_s=attempt_s)
 
     monkeypatch.setattr(worker, "OrderlyStop", stop)
     monkeypatch.setattr(job, "_current", job.current())
@@ -177,16 +213,45 @@ def test_finished_job_is_not_run_again(session: Session) -> None:
 
 
 def test_result_of_another_configuration_does_not_count(session: Session) -> None:
+    call = ""
     for run in (1, 2):
-        call = session.submit(jobs.count_runs, ticket=ticket(fingerprint=f"f{run}"))
+        call = send_again(session, call, jobs.count_runs, fingerprint=f"f{run}")
         assert wait(session, call).value == run
 
 
 def test_failed_job_is_run_again_when_sent_again(session: Session) -> None:
+    call = ""
     for run in (1, 2):
-        reply = wait(session, session.submit(jobs.fail_after_counting, ticket=ticket()))
+        call = send_again(session, call, jobs.fail_after_counting)
+        reply = wait(session, call)
         assert (reply.kind, reply.message) == ("task", f"ValueError: run {run}")
         assert isinstance(reply.exception, ValueError)
+
+
+def test_job_that_is_sent_twice_is_run_by_one_call(
+    session: Session, fake_modal: FakeModal, volume: Path
+) -> None:
+    calls = [session.submit(jobs.report_then_sleep, ticket=ticket()) for _ in range(2)]
+    fake_modal.wait_until(lambda: any(session.look(call) for call in calls))
+    (loser,) = [call for call in calls if session.look(call)]
+    (owner,) = set(calls) - {loser}
+    reply = session.look(loser)
+    assert (reply.kind, reply.owner, reply.attempts) == ("duplicate", owner, 0)
+    assert f"call {owner} has it" in reply.message
+    assert session.owner(jobs.NAME) == owner
+    assert session.stored(ticket()) is None
+    fake_modal.preempt(running(fake_modal, session, owner), grace_s=20.0)
+    assert wait(session, owner).value == 2  # its second attempt still has the job
+    kept = (volume / "sweeps" / "s" / jobs.NAME / "attempts").glob("*.json")
+    assert [json.loads(path.read_text())["call"] for path in kept] == [owner, owner]
+    assert not [name for name in session.progress() if jobs.NAME in name and name != jobs.NAME]
+
+
+def test_claim_of_a_call_that_is_not_known_to_have_ended_stays(session: Session) -> None:
+    first = session.submit(jobs.fail_after_counting, ticket=ticket())
+    assert wait(session, first).message == "ValueError: run 1"
+    reply = wait(session, send_again(session, "another", jobs.fail_after_counting))
+    assert (reply.kind, reply.owner) == ("duplicate", first)
 
 
 def test_reply_stays_on_the_volume_for_its_fingerprint(session: Session) -> None:
@@ -233,9 +298,17 @@ def test_full_volume_ends_the_job_and_says_what_to_do(
     full.deploy()
     fake_modal.fill_volume("full")
     reply = wait(full, full.submit(jobs.count_runs, ticket=ticket() if with_ticket else None))
-    assert reply.kind == "init"
+    assert reply.kind == "storage"
     assert "no space left on device" in reply.message
     assert "modal volume rm full" in reply.message
+
+
+def test_job_folder_that_cannot_be_written_is_said(session: Session) -> None:
+    call = session.submit(jobs.add, 1, 2, ticket=ticket(job_dir="/proc/0"))
+    reply = wait(session, call)
+    assert reply.kind == "storage"
+    assert "Volume brain-go-brr-results at /results cannot be written" in reply.message
+    assert "/proc/0" in reply.message
 
 
 def test_progress_reaches_the_launcher(session: Session, fake_modal: FakeModal) -> None:
@@ -288,13 +361,6 @@ def test_provenance_names_machine_and_price(session: Session) -> None:
     assert reply.value["modal_image_id"].startswith("im-")
     assert reply.value["usd_per_hour"] == "2.5000"
     assert reply.value["sweep"] == "s"
-
-
-def test_torn_attempt_file_still_counts(tmp_path: Path) -> None:
-    attempts.begin(tmp_path, "call", number=1, task="t")
-    (tmp_path / "attempts" / "000000000000001-0002.json").write_text("{")
-    assert len(attempts.earlier(tmp_path, "call")) == 2
-    assert len(attempts.earlier(tmp_path, "another")) == 1
 
 
 def test_seconds_of_an_attempt_are_those_it_was_seen(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from lock_holder import start_holder
 from bgb.config.compose import load_config
 from bgb.config.schema import TrainConfig
 from bgb.errors import ConfigError, RunError
-from bgb.training.run_folder import default_name, open_run, run_folder
+from bgb.training.run_folder import default_name, open_run, refuse_shared_runs, run_folder
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -94,3 +94,14 @@ def test_title_names_the_run_and_does_not_change_its_hash(make_config: MakeConfi
     assert titled == f"trial-{plain.rpartition('-')[2]}"
     with pytest.raises(ConfigError, match="title='a/b' must be a plain folder name"):
         make_config("title=a/b")
+
+
+def test_two_jobs_of_one_run_are_refused_with_the_key_that_does_not_count(
+    make_config: MakeConfig,
+) -> None:
+    configs = [make_config(), make_config("seed=1"), make_config("trainer.threads=2")]
+    with pytest.raises(
+        RunError, match=r"two jobs would write run .*they differ in trainer.threads,"
+    ):
+        refuse_shared_runs(configs)
+    refuse_shared_runs(configs[:2])
