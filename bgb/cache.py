@@ -1,7 +1,8 @@
-"""`python -m bgb.cache action=build|verify|list|inspect data=...`: look after the caches.
+"""`python -m bgb.cache action=build|import|verify|list|inspect data=...`: look after the caches.
 
 build makes what is missing and prints the table that training checks, verify reads every byte
 again, list shows every cache under data.cache_root, inspect one recording. Nothing is deleted.
+import turns a cache of the predecessor (`source=<folder>`) into one of ours, without EDF files.
 With `+infra=modal_cpu` rented containers build the cache on the Volume.
 """
 
@@ -27,7 +28,13 @@ def main(config: CacheConfig) -> None:
             f"action={config.action} looks at this machine; for what lies on a Volume: "
             "`python -m bgb.storage +infra=...`"
         )
-    actions = {"build": build, "verify": verify, "list": list_all, "inspect": inspect}
+    actions = {
+        "build": build,
+        "import": import_predecessor,
+        "verify": verify,
+        "list": list_all,
+        "inspect": inspect,
+    }
     Console().print(actions[config.action](config))
 
 
@@ -66,6 +73,17 @@ def build_remotely(config: CacheConfig) -> "Table":
     return summary_table(cache)
 
 
+def import_predecessor(config: CacheConfig) -> "Table":
+    """Rebuild recordings from the predecessor's windows; a second call does nothing."""
+    from bgb.data.importing import import_cache, import_table
+
+    assert config.source is not None
+    progress = not config.disable_progress
+    return import_table(
+        import_cache(config.data, config.source, progress=progress, force=config.force)
+    )
+
+
 def verify(config: CacheConfig) -> "Table":
     """Compare every file of the cache with its own meta and checksum."""
     from rich.console import Console
@@ -73,7 +91,7 @@ def verify(config: CacheConfig) -> "Table":
     from bgb.data.key import cache_folder
     from bgb.data.verify import verify_cache, verify_table
 
-    files = verify_cache(cache_folder(config.data))
+    files = verify_cache(cache_folder(config.data), progress=not config.disable_progress)
     table = verify_table(files)
     if any(file.problem for file in files):
         Console().print(table)

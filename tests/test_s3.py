@@ -89,6 +89,26 @@ def test_training_reads_its_corpus_from_s3_once(
     assert files == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("cache/*/*/*/*.npz")}
 
 
+def test_cache_in_a_bucket_is_trained_from_once_it_is_staged(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    import s3fs
+
+    words = (*AT_64_HZ, f"data.root={environment['LOCAL_CORPUS']}", "data.workers=1")
+    run(tmp_path, environment, "cache", "action=build", *words, "results=built")
+    keys = {"key": "test", "secret": "test", "endpoint_url": environment["AWS_ENDPOINT_URL"]}
+    system = s3fs.S3FileSystem(**keys, skip_instance_cache=True)
+    system.put(f"{tmp_path}/built/cache/", "eeg/caches/", recursive=True)
+    words += ("model=eegnet", "model.rate_hz=64", "trainer.max_epochs=1")
+    words += ("data.sampling.windows_per_epoch=16", "data.cache_root=s3://eeg/caches")
+    refused = run(tmp_path, environment, "train", *words, expect=2).stderr
+    assert "is a URL: a cache is read at random" in refused
+    words += ("data.staging=local", "data.check_source=false")
+    assert "run folder: runs/tusz-eegnet-" in run(tmp_path, environment, "train", *words).stdout
+    built = {path.name: path.read_bytes() for path in (tmp_path / "built").rglob("*.npz")}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "local").rglob("*.npz")} == built
+
+
 def test_storage_draws_and_measures_a_bucket(environment: dict[str, str], tmp_path: Path) -> None:
     words = ("storage", "data=tusz", f"data.root={BUCKET}", "probe=true", "probe_files=3")
     shown = run(tmp_path, environment, *words).stdout

@@ -161,15 +161,19 @@ class DataConfig:
     sampling: SamplingConfig = option(SamplingConfig, "what an epoch is made of")
     window_s: int = option(60, "length of a training window", unit="s")
     batch_size: int = option(16, "windows in a batch", unit="windows")
-    residency: str = option("auto", "where the cache is read from: auto, memory or disk")
+    residency: str = option("auto", "where windows come from: auto, device, memory or disk")
+    staging: str | None = option(
+        None, "local folder that the cache is copied to and read from; null = read in place"
+    )
     memory_gib: float = option(8.0, "largest split that auto keeps in memory", unit="GiB")
-    threads: int = option(1, "threads that read windows ahead")
+    threads: int = option(4, "threads that read windows ahead, all of them one batch")
     workers: int = option(0, "processes that build the cache; 0 = one a core")
     max_missing: int = option(4, "electrodes that a recording may lack before it is refused")
     missing_labels: str = option("error", "recordings without label file: error or skip")
     expect_complete: bool = option(False, "refuse a corpus whose counts differ from the published")
     limit: int | None = option(None, "use only the first N recordings of each split (trials)")
     exclude: list[str] = option([], "recordings left out on purpose, by name")
+    origin: str = option("edf", "what the cache was made of: edf, or predecessor (action=import)")
     check_source: bool = option(True, "compare cache and EDF files; false = read the cache alone")
 
     def __post_init__(self) -> None:
@@ -182,9 +186,25 @@ class DataConfig:
         )
         not_negative(data__workers=self.workers, data__max_missing=self.max_missing)
         require(
-            "://" not in self.cache_root,
+            "://" not in self.cache_root or (self.staging is not None and not self.check_source),
             f"data.cache_root={self.cache_root} is a URL: a cache is read at random and lies on a "
-            "local disk or a mounted volume; only data.root may be remote",
+            "local disk or a mounted volume; to have a finished one copied here, set data.staging="
+            "<local folder> and data.check_source=false",
         )
-        one_of("data.residency", self.residency, ("auto", "memory", "disk"))
+        require(
+            self.staging is None or ("://" not in self.staging and self.staging != self.cache_root),
+            f"data.staging={self.staging} must be a local folder other than data.cache_root",
+        )
+        one_of("data.residency", self.residency, ("auto", "device", "memory", "disk"))
+        one_of("data.origin", self.origin, ("edf", "predecessor"))
+        require(
+            self.origin == "edf" or not self.check_source,
+            "data.origin=predecessor is an imported cache without EDF files to compare with; set "
+            "data.check_source=false, too",
+        )
+        require(
+            self.origin == "edf" or self.preprocess.rate_hz == 256,
+            f"data.origin=predecessor is at 256 Hz, not data.preprocess.rate_hz="
+            f"{self.preprocess.rate_hz}; leave that out",
+        )
         one_of("data.missing_labels", self.missing_labels, ("error", "skip"))

@@ -56,6 +56,17 @@ class TrainConfig:
             f"logit of {self.model.name} judges; choose "
             f"{multiple_s * max(1, round(self.data.window_s / multiple_s))}",
         )
+        if isinstance(self.infra, InfraConfig):
+            for key, folder in (
+                ("results", self.results),
+                ("data.cache_root", self.data.cache_root),
+            ):
+                mount = self.infra.volume.mount
+                require(
+                    f"{folder}/".startswith(f"{mount}/"),
+                    f"{key}={folder} must lie on the Volume, which containers see as {mount}: "
+                    "anything else is lost with them",
+                )
         for key, name in (("run", self.run), ("title", self.title)):
             require(
                 name is None or (name not in ("", ".", "..") and "/" not in name),
@@ -90,11 +101,12 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class CacheConfig:
-    """`python -m bgb.cache action=... data=...`: build, verify, list or inspect a cache."""
+    """`python -m bgb.cache action=... data=...`: build, import, verify, list, inspect a cache."""
 
-    action: str = required("build, verify, list or inspect")
+    action: str = required("build, import, verify, list or inspect")
     data: DataConfig = option(DataConfig, "corpus and cache")
     recording: str | None = option(None, "recording to inspect; null = the whole cache")
+    source: str | None = option(None, "folder of the predecessor's cache, for action=import")
     force: bool = option(False, "build again what is there already")
     results: str = option("runs", "folder that holds caches")
     disable_progress: bool = option(False, "plain lines instead of progress bars")
@@ -102,7 +114,22 @@ class CacheConfig:
     infra: Any = option(None, "build on rented machines: +infra=modal_cpu; null = here")
 
     def __post_init__(self) -> None:
-        one_of("action", self.action, ("build", "verify", "list", "inspect"))
+        one_of("action", self.action, ("build", "import", "verify", "list", "inspect"))
+        require(
+            self.action != "import" or self.source is not None,
+            "action=import needs source=<folder>: the folder above train, dev and eval of the "
+            "predecessor's cache",
+        )
+        require(
+            self.action == "import" or self.source is None,
+            f"source={self.source} is read by action=import only; action={self.action} reads "
+            "data.root",
+        )
+        require(
+            self.action != "build" or self.data.origin == "edf",
+            f"data.origin={self.data.origin} is not built from EDF files; "
+            "action=import source=<folder> makes it",
+        )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import assert_never
@@ -33,7 +34,15 @@ from bgb.eeg.reader import read_recording
 from bgb.eeg.recording import Recording
 from bgb.errors import CorpusError
 
-__all__ = ["Corpus", "CorpusRecording", "SplitCounts", "find_corpus", "load_recording"]
+__all__ = [
+    "Corpus",
+    "CorpusRecording",
+    "SplitCounts",
+    "compare_start",
+    "find_corpus",
+    "load_labels",
+    "load_recording",
+]
 
 _log = logging.getLogger(__name__)
 _DAY_S = 24 * 3600
@@ -69,13 +78,30 @@ def find_corpus(config: DataConfig, *, progress: bool = True) -> Corpus:
 
 def load_recording(recording: CorpusRecording) -> Recording:
     """Read the EDF and its labels; events past the end are clipped, with a remark."""
+    labels = load_labels(recording)
+    eeg = read_recording(recording.edf, annotations=None)
+    events, remarks = fit(labels, eeg.duration_s)
+    remarks = (*eeg.remarks, *remarks, *compare_start(labels, eeg.start))
+    return replace(eeg, events=events, remarks=remarks)
+
+
+def load_labels(recording: CorpusRecording) -> Labels:
+    """Read all that the label file says of the recording, without clipping."""
     if recording.labels is None:
         raise CorpusError(f"{recording.edf} has no labels; find_corpus leaves such recordings out")
-    eeg = read_recording(recording.edf, annotations=None)
-    labels = read_labels(recording.labels, recording=recording.labels_recording)
-    events, remarks = fit(labels, eeg.duration_s)
-    remarks = (*eeg.remarks, *remarks, *_compare_start(labels, eeg))
-    return replace(eeg, events=events, remarks=remarks)
+    return read_labels(recording.labels, recording=recording.labels_recording)
+
+
+def compare_start(labels: Labels, start: datetime | None) -> tuple[str, ...]:
+    """Remark where the label file lets the recording begin at another time of day than the EDF."""
+    if labels.clock_s is None or start is None:
+        return ()
+    midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
+    edf_s = (start - midnight).total_seconds()
+    apart_s = abs((labels.clock_s - edf_s + _DAY_S / 2) % _DAY_S - _DAY_S / 2)
+    if apart_s <= 1:
+        return ()
+    return (f"the label file starts the recording {apart_s:.0f} s away from the EDF header",)
 
 
 def _find(corpus: CorpusConfig, root: str, progress: bool) -> Finding:
@@ -192,15 +218,3 @@ def _limit(
         one for split in SPLITS for one in [one for one in ordered if one.split == split][:limit]
     )
     return kept, [f"data.limit={limit}: {len(kept)} of {len(recordings)} recordings are used"]
-
-
-def _compare_start(labels: Labels, eeg: Recording) -> list[str]:
-    """Remark where the label file lets the recording begin at another time of day than the EDF."""
-    if labels.clock_s is None or eeg.start is None:
-        return []
-    midnight = eeg.start.replace(hour=0, minute=0, second=0, microsecond=0)
-    edf_s = (eeg.start - midnight).total_seconds()
-    apart_s = abs((labels.clock_s - edf_s + _DAY_S / 2) % _DAY_S - _DAY_S / 2)
-    if apart_s <= 1:
-        return []
-    return [f"the label file starts the recording {apart_s:.0f} s away from the EDF header"]

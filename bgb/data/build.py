@@ -6,18 +6,10 @@ killed build continues where it stopped; a second call does nothing.
 """
 
 import logging
-import multiprocessing
 import os
-import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import (
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    as_completed,
-)
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,11 +22,12 @@ from bgb.data.materialise import CLAIMS, Outcome, claim_path, materialise
 from bgb.data.progress import ByteProgress
 from bgb.data.snapshot import write_snapshot
 from bgb.data.source import FILES_AT_ONCE, file_sizes, match_source
+from bgb.data.workers import large_pages, open_executor
 from bgb.errors import BgbError, CacheError
 from bgb.locks import hold, owner
 
 _LOG = logging.getLogger(__name__)
-_BYTES_A_WORKER = 32 << 20  # about 3 s of work; starting a process takes 1 s
+_BYTES_A_WORKER = 128 << 20  # half a second of work; starting a process takes as long
 
 
 @dataclass(frozen=True)
@@ -89,6 +82,7 @@ def build_cache(
     splits: Iterable[str] | None = None,
     progress: bool = True,
     force: bool = False,
+    work: Callable[..., Outcome] | None = None,
 ) -> BuildReport:
     """Build what the corpus has and the cache lacks, then bring the manifest up to date.
 
@@ -97,6 +91,7 @@ def build_cache(
     splits : only these; None for all.
     progress : a bar with ETA on a terminal; elsewhere, or with False, a log line now and then.
     force : build again what is there already, also what was made of other files.
+    work : what makes the file of one recording; None for `materialise`.
 
     Raises
     ------
@@ -106,7 +101,7 @@ def build_cache(
     plan = plan_build(config, corpus, splits=splits, force=force)
     refuse_foreign(plan)
     plan.folder.mkdir(parents=True, exist_ok=True)
-    outcomes, failures = _build_all(config, plan, force=force, progress=progress)
+    outcomes, failures = _build_all(config, plan, force=force, progress=progress, work=work)
     update_manifest(plan.folder, plan.restamped)
     seconds = time.monotonic() - started
     built = tuple(outcome.recording_id for outcome in outcomes if outcome.kind == "built")
@@ -149,7 +144,12 @@ def refuse_foreign(plan: BuildPlan) -> None:
 
 
 def _build_all(
-    config: DataConfig, plan: BuildPlan, *, force: bool, progress: bool
+    config: DataConfig,
+    plan: BuildPlan,
+    *,
+    force: bool,
+    progress: bool,
+    work: Callable[..., Outcome] | None,
 ) -> tuple[list[Outcome], dict[str, str]]:
     """Return the outcomes, and the reason of each failure by recording."""
     if not plan.to_build:
@@ -164,7 +164,7 @@ def _build_all(
         for wait in (False, True):  # first what nobody builds, then wait for what others build
             busy = []
             for recording, outcome, reason in materialise_all(
-                config, plan.folder, queue, workers=workers, old=old, wait=wait
+                config, plan.folder, queue, workers=workers, old=old, wait=wait, work=work
             ):
                 if outcome is None:
                     failures[recording.recording_id] = reason
@@ -189,6 +189,7 @@ def materialise_all(
     workers: int,
     old: Mapping[CorpusRecording, os.stat_result] | None = None,
     wait: bool = False,
+    work: Callable[..., Outcome] | None = None,
 ) -> Iterator[tuple[CorpusRecording, Outcome | None, str]]:
     """Build recordings in `workers` processes; yield them as they end.
 
@@ -199,14 +200,20 @@ def materialise_all(
     if not queue:
         return
     old = old or {}
-    executor = _executor(min(workers, len(queue)))
+    executor = open_executor(min(workers, len(queue)))
     try:
-        futures = {
-            executor.submit(
-                materialise, folder, recording, config, wait=wait, replace=old.get(recording)
-            ): recording
-            for recording in queue
-        }
+        with large_pages():
+            futures = {
+                executor.submit(
+                    work or materialise,
+                    folder,
+                    recording,
+                    config,
+                    wait=wait,
+                    replace=old.get(recording),
+                ): recording
+                for recording in queue
+            }
         for future in as_completed(futures):
             yield futures[future], *_result(futures[future], future)
     finally:
@@ -227,27 +234,6 @@ def worthwhile_workers(num_bytes: int) -> int:
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
     return max(1, min(cores, -(-num_bytes // _BYTES_A_WORKER)))
-
-
-def _executor(workers: int) -> Executor:
-    if workers == 1:
-        return ThreadPoolExecutor(1)
-    # spawn: a fork of a process with threads (torch, Lightning) can hang
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
-
-
-def _start_worker() -> None:
-    """Leave logging to the parent, which reports the remarks, and no orphan when it is killed."""
-    logging.getLogger("bgb").addHandler(logging.NullHandler())
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _result(recording: CorpusRecording, future: "Future[Outcome]") -> tuple[Outcome | None, str]:
@@ -272,8 +258,8 @@ def _result(recording: CorpusRecording, future: "Future[Outcome]") -> tuple[Outc
 def update_manifest(folder: Path, restamped: Manifest) -> None:
     """Make manifest.json agree with the files of the cache, and those with their sources."""
 
-    def current() -> Manifest:
-        manifest = dict(refresh_manifest(folder))
+    def current(known: Manifest | None) -> Manifest:
+        manifest = dict(refresh_manifest(folder, known=known))
         same = {
             path: entry
             for path, entry in restamped.items()
@@ -281,10 +267,11 @@ def update_manifest(folder: Path, restamped: Manifest) -> None:
         }
         return manifest | same
 
-    if load_manifest(folder) == current():
+    known = load_manifest(folder)
+    if known == current(known):
         return
     with hold(folder / CLAIMS / "manifest.lock", wait=True):
-        write_manifest(folder, current())
+        write_manifest(folder, current(load_manifest(folder)))
 
 
 def failure_text(failures: Mapping[str, str], num_built: int) -> str:

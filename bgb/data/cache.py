@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bgb.config.data import SPLITS
 from bgb.data.manifest import MANIFEST, Entry, load_manifest, refresh_manifest, write_manifest
-from bgb.data.npz import open_signal, read_meta
+from bgb.data.npz import SignalHandle, open_signal, read_meta
 from bgb.eeg.events import Event
 from bgb.eeg.signal import SignalSpec
 from bgb.errors import CacheError
@@ -65,9 +65,11 @@ class CachedRecording:
         """Return the size of the tiles in memory."""
         return 2 * self.num_seconds * self.spec.num_channels * self.spec.rate_hz
 
-    @property
+    @cached_property
     def present_C(self) -> NDArray[np.bool_]:
-        return np.array([name not in self.entry.missing for name in self.spec.channels])
+        present_C = np.array([name not in self.entry.missing for name in self.spec.channels])
+        present_C.flags.writeable = False  # every window is described by this one array
+        return present_C
 
     @cached_property
     def meta(self) -> dict[str, Any]:  # Any: JSON
@@ -83,15 +85,30 @@ class CachedRecording:
         self.read_into(tiles_SCR, start_second)
         return tiles_SCR
 
-    def read_into(self, tiles_SCR: NDArray[np.int16], start_second: int) -> None:
-        """Fill contiguous tiles with those from `start_second` on: one read."""
-        stop_second = start_second + len(tiles_SCR)
+    def read_into(
+        self, tiles_SCR: NDArray[np.int16], start_second: int, *, wait: bool = True
+    ) -> bool:
+        """Fill contiguous tiles with those from `start_second` on: one read.
+
+        Without `wait` only what the system holds in memory: False where there is more to read.
+        """
+        handle = self._open(start_second, start_second + len(tiles_SCR))
+        if not wait:
+            return handle.read_cached(tiles_SCR, start_second)
+        handle.read_into(tiles_SCR, start_second)
+        return True
+
+    def announce(self, start_second: int, stop_second: int) -> None:
+        """Let the system fetch the tiles of [start_second, stop_second) while others are read."""
+        self._open(start_second, stop_second).announce(start_second, stop_second)
+
+    def _open(self, start_second: int, stop_second: int) -> SignalHandle:
         if not 0 <= start_second < stop_second <= self.num_seconds:
             raise CacheError(
                 f"{self.recording_id}: seconds [{start_second}, {stop_second}) are not in "
                 f"[0, {self.num_seconds})"
             )
-        open_signal(self.path, self.entry.stamp).read_into(tiles_SCR, start_second)
+        return open_signal(self.path, self.entry.stamp)
 
     def signal_CT(self, start_s: float = 0.0, stop_s: float | None = None) -> NDArray[np.float32]:
         """Return microvolts of [start_s, stop_s), to the sample; without arguments all of it."""
@@ -162,9 +179,10 @@ def open_cache(
     folder = Path(folder)
     if not folder.is_dir():
         raise CacheError(f"no cache at {folder}; build it: {BUILD_COMMAND}")
-    if load_manifest(folder) is None and not force_manifest:
+    known = None if force_manifest else load_manifest(folder)
+    if known is None and not force_manifest:
         raise CacheError(f"no valid {MANIFEST} in {folder}; (re)build it: {BUILD_COMMAND}")
-    manifest = refresh_manifest(folder, force=force_manifest)
+    manifest = refresh_manifest(folder, force=force_manifest, known=known)
     if force_manifest:
         write_manifest(folder, manifest)
     paths = list(manifest) if recordings is None else _wanted(recordings)
@@ -191,8 +209,9 @@ def _check_one_signal(cache: Cache) -> None:
         if recording.spec != cache.spec:
             raise CacheError(
                 f"{cache.folder} mixes signals: {cache.recordings[0].recording_id} is "
-                f"{cache.spec.channel_set} at {cache.spec.rate_hz} Hz, {recording.recording_id} is "
-                f"{recording.spec.channel_set} at {recording.spec.rate_hz} Hz; "
+                f"{cache.spec.channel_set} in {cache.spec.unit} at {cache.spec.rate_hz} Hz, "
+                f"{recording.recording_id} is {recording.spec.channel_set} in "
+                f"{recording.spec.unit} at {recording.spec.rate_hz} Hz; "
                 "list one kind in data.exclude"
             )
 

@@ -15,9 +15,10 @@ from typing import Any
 from bgb.config.data import CORPORA, DataConfig, SplitConfig, SyntheticCorpus, TuszCorpus
 from bgb.eeg.events import LABEL_VOCABULARY
 from bgb.eeg.montage import DOUBLE_BANANA, ELECTRODES
-from bgb.eeg.signal import QUANTUM_UV
+from bgb.eeg.signal import QUANTUM_UV, ZSCORE_SPEC
+from bgb.errors import CacheError
 
-FORMAT_VERSION = 1  # raise it whenever the same configuration would give other bytes
+FORMAT_VERSION = 2  # raise it whenever the same configuration would give other bytes
 
 _OFFICIAL = (SyntheticCorpus, TuszCorpus)  # their folders say the split
 
@@ -29,6 +30,8 @@ def corpus_name(config: DataConfig) -> str:
 
 def cache_identity(config: DataConfig) -> dict[str, Any]:  # Any: JSON
     """Return what the key hashes, readable; it stands in the `meta` of every file."""
+    if config.origin == "predecessor":
+        return _imported_identity(config)
     return {
         "format_version": FORMAT_VERSION,
         "quantum_uv": QUANTUM_UV,
@@ -49,7 +52,23 @@ def cache_key(config: DataConfig) -> str:
 
 def cache_folder(config: DataConfig) -> Path:
     """Return <cache_root>/<corpus>/<key>, where the splits and the manifest lie."""
+    if "://" in config.cache_root:
+        raise CacheError(
+            f"data.cache_root={config.cache_root} is a URL: such a cache is only copied from "
+            "(data.staging); build it on a disk, then copy its folder there"
+        )
     return Path(config.cache_root).expanduser() / corpus_name(config) / cache_key(config)
+
+
+def _imported_identity(config: DataConfig) -> dict[str, Any]:  # Any: JSON
+    """An imported cache has the signal, labels and splits that it was found with."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "origin": config.origin,
+        "signal": asdict(ZSCORE_SPEC),
+        "vocabulary": LABEL_VOCABULARY,
+        "corpus": {"name": corpus_name(config)},
+    }
 
 
 def _split_identity(config: DataConfig) -> dict[str, Any]:  # Any: JSON

@@ -22,6 +22,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bgb.config.data import SPLITS
 from bgb.data.npz import is_window_cache
 from bgb.eeg.events import Event
 from bgb.eeg.montage import ELECTRODES
@@ -65,6 +66,23 @@ def recording_name(path: Path) -> str | None:
         if path.name.endswith(suffix) and not path.name.startswith("."):
             return path.name.removesuffix(suffix)
     return None
+
+
+def legacy_files(root: Path, split: str) -> list[Path]:
+    """Return the files of one split that hold windows by their names."""
+    return sorted(path for path in (root / split).glob("*.np[yz]") if recording_name(path))
+
+
+def holds_legacy(folder: Path) -> bool:
+    """Tell whether a folder is a cache of the predecessor, with its splits below it."""
+    return any(legacy_files(folder, split) for split in SPLITS)
+
+
+def labels_file(path: Path) -> Path | None:
+    """Return the file that holds the labels; None where it is the same."""
+    if path.suffix == ".npz":
+        return None
+    return path.with_name(path.name.removesuffix(_SUFFIXES[1]) + "_labels.npy")
 
 
 def count_windows(path: Path) -> int:
@@ -128,7 +146,7 @@ class _ArrayStream:
             if len(data) != size:
                 raise ValueError(f"row {row} of {self.shape[0]} ends too early")
             yield np.frombuffer(data, self.dtype).reshape(self.shape[1:])
-        if self.file.read(1):  # the end of a zip member: its CRC is compared here
+        if self.file.read(1):  # at the end of a deflated member its CRC is compared
             raise ValueError(f"there is more after row {self.shape[0]}")
 
 
@@ -136,16 +154,14 @@ class _ArrayStream:
 def _open_arrays(path: Path) -> Iterator[tuple[_ArrayStream, _ArrayStream]]:
     """Open windows and labels; every fault of the file becomes a `CacheError` that names it."""
     try:
-        if path.suffix == ".npy":
-            twin = path.with_name(path.name.replace(_SUFFIXES[1], "_labels.npy"))
+        if (twin := labels_file(path)) is not None:
             with path.open("rb") as windows, twin.open("rb") as labels:
                 yield _checked(_stream(windows), _stream(labels))
             return
         with zipfile.ZipFile(path) as archive:
-            if not is_window_cache(archive.namelist()):
-                raise ValueError(f"it holds {archive.namelist()}, not windows and labels")
-            if "labels.npy" not in archive.namelist():  # lesson 8
-                raise ValueError("it has no labels; leave it out with data.exclude")
+            names = archive.namelist()
+            if not is_window_cache(names):  # without labels, too: lesson 8
+                raise ValueError(f"it holds {names}, not windows and labels; see data.exclude")
             with archive.open("windows.npy") as windows, archive.open("labels.npy") as labels:
                 yield _checked(_stream(windows), _stream(labels))
     except _FAULTS as error:

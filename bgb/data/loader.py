@@ -9,7 +9,6 @@ two numbers, and it counts batches handed out, never those read ahead (lesson 67
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -17,11 +16,14 @@ import torch
 from bgb.config.data import SamplingConfig
 from bgb.data.buffers import TileBuffers
 from bgb.data.cache import CachedRecording
+from bgb.data.device import DeviceSplit
 from bgb.data.residency import make_resident
 from bgb.data.sampling import Epoch, check_kinds, draw_epoch, index_windows
+from bgb.data.tiles import Tiles
 from bgb.data.windows import WindowBatch, count_steps, empty_batch, fill_batch
 
 _MIN_AHEAD = 2  # batches: one being read, one ready
+_CPU = torch.device("cpu")
 
 
 class WindowLoader:
@@ -34,9 +36,10 @@ class WindowLoader:
     Parameters
     ----------
     label_rate_hz : output steps a second.
-    threads : that read; on a volume with latency as many windows are under way.
+    device : where the detector is trained; batches for CUDA are handed out in pinned memory.
     dtype : of the tiles: int16, or float32 for a detector on the CPU (`TileBuffers`).
-    pinned : hand out page-locked memory; None = where this process uses CUDA.
+    threads : that read; on a volume with latency as many windows are under way.
+    progress : show a bar while a split is loaded to memory or to the device.
     """
 
     def __init__(
@@ -50,18 +53,28 @@ class WindowLoader:
         seed: int,
         residency: str = "disk",
         memory_gib: float = 8.0,
-        threads: int = 1,
+        device: torch.device = _CPU,
         dtype: torch.dtype = torch.int16,
-        pinned: bool | None = None,
+        threads: int = 1,
+        progress: bool = True,
     ) -> None:
         self._sampling, self._seed = sampling, seed
         self._window_s, self._batch_size = window_s, batch_size
         self._num_steps, self._threads = count_steps(window_s, label_rate_hz), threads
         self._index = index_windows(recordings, window_s=window_s, by_patient=sampling.by_patient)
         check_kinds(self._index, sampling)
-        self._recordings = make_resident(recordings, residency, memory_gib=memory_gib)
+        self._tiles = make_resident(
+            recordings, residency, memory_gib=memory_gib, device=device, progress=progress
+        )
         self._ahead = max(_MIN_AHEAD, -(-threads // batch_size))
-        self._dtype, self._pinned = dtype, pinned
+        self._buffers = TileBuffers(
+            recordings[0].spec,
+            window_s=window_s,
+            batch_size=batch_size,
+            dtype=dtype,
+            keep=self._ahead + 2,  # one in use and one that its consumer is about to let go of
+            pinned=device.type == "cuda",
+        )
         self._epoch, self._position = -1, len(self)  # as if the epoch before the first were over
         self._resumed = False
 
@@ -74,7 +87,10 @@ class WindowLoader:
             self._epoch, self._position = self._epoch + 1, 0
         self._resumed = False
         epoch = draw_epoch(self._index, self._sampling, seed=self._seed, epoch=self._epoch)
-        yield from self._read_ahead(epoch, self._position)
+        if isinstance(self._tiles, DeviceSplit):
+            yield from self._gather(self._tiles, epoch, self._position)
+        else:
+            yield from self._read_ahead(self._tiles, epoch, self._position)
 
     def state_dict(self) -> dict[str, int]:
         """Return the epoch and how many of its batches were handed out."""
@@ -85,25 +101,27 @@ class WindowLoader:
         self._epoch, self._position = state["epoch"], state["position"]
         self._resumed = True
 
-    @cached_property
-    def _buffers(self) -> TileBuffers:
-        # Asked at the first batch: by then Lightning has chosen the device.
-        pinned = torch.cuda.is_initialized() if self._pinned is None else self._pinned
-        return TileBuffers(
-            self._recordings[0].spec,
-            window_s=self._window_s,
-            batch_size=self._batch_size,
-            dtype=self._dtype,
-            keep=self._ahead + 2,  # one in use and one that its consumer is about to let go of
-            pinned=pinned,
-        )
+    def _gather(self, split: DeviceSplit, epoch: Epoch, first: int) -> Iterator[WindowBatch]:
+        for position in range(first, len(self)):
+            recordings, starts, first_sample = self._windows(epoch, position)
+            batch = split.batch(
+                recordings,
+                starts,
+                window_s=self._window_s,
+                num_steps=self._num_steps,
+                first_sample=first_sample,
+            )
+            self._position += 1
+            yield batch
 
-    def _read_ahead(self, epoch: Epoch, first: int) -> Iterator[WindowBatch]:
+    def _read_ahead(
+        self, tiles: Sequence[Tiles], epoch: Epoch, first: int
+    ) -> Iterator[WindowBatch]:
         executor = ThreadPoolExecutor(self._threads, thread_name_prefix="bgb-windows")
         waiting: deque[_Reading] = deque()
         try:
             for position in range(first, len(self)):
-                waiting.append(self._start(executor, epoch, position))
+                waiting.append(self._start(executor, tiles, epoch, position))
                 if len(waiting) > self._ahead:
                     yield self._hand_out(waiting.popleft())
             while waiting:
@@ -111,26 +129,33 @@ class WindowLoader:
         finally:
             executor.shutdown(cancel_futures=True)
 
-    def _start(self, executor: Executor, epoch: Epoch, position: int) -> "_Reading":
+    def _start(
+        self, executor: Executor, tiles: Sequence[Tiles], epoch: Epoch, position: int
+    ) -> "_Reading":
         """Take memory for a batch and let every thread read a share of its windows."""
-        window = slice(position * self._batch_size, (position + 1) * self._batch_size)
-        recordings, starts = epoch.recording_N[window].tolist(), epoch.start_N[window].tolist()
+        recordings, starts, first_sample = self._windows(epoch, position)
         batch = empty_batch(
             self._buffers,
             starts,
             num_steps=self._num_steps,
             recordings=recordings,
-            first_sample=self._epoch * self._sampling.windows_per_epoch + window.start,
+            first_sample=first_sample,
         )
-        tiles = [self._recordings[recording] for recording in recordings]
+        tiles_B = [tiles[recording] for recording in recordings]
         share = -(-len(starts) // self._threads)
         parts = [
             executor.submit(
-                fill_batch, batch, tiles, starts, rows=range(row, min(row + share, len(starts)))
+                fill_batch, batch, tiles_B, starts, rows=range(row, min(row + share, len(starts)))
             )
             for row in range(0, len(starts), share)
         ]
         return _Reading(batch, parts)
+
+    def _windows(self, epoch: Epoch, position: int) -> tuple[list[int], list[int], int]:
+        """Return recordings and starts of a batch, and the number of its first sample."""
+        window = slice(position * self._batch_size, (position + 1) * self._batch_size)
+        first_sample = self._epoch * self._sampling.windows_per_epoch + window.start
+        return epoch.recording_N[window].tolist(), epoch.start_N[window].tolist(), first_sample
 
     def _hand_out(self, reading: "_Reading") -> WindowBatch:
         for part in reading.parts:

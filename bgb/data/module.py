@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from functools import cached_property
 
+import torch
 from pytorch_lightning import LightningDataModule
 
 from bgb.config.data import SPLITS, DataConfig
@@ -16,9 +17,11 @@ from bgb.corpora.base import Corpus
 from bgb.data.build import build_cache
 from bgb.data.cache import Cache, open_cache
 from bgb.data.check import check_cache, summary_text
+from bgb.data.device import find_device
 from bgb.data.key import cache_folder
 from bgb.data.loader import WindowLoader
 from bgb.data.snapshot import Recordings, read_snapshot
+from bgb.data.staging import stage_lists, stage_recordings, staged_config
 from bgb.eeg.signal import SignalSpec
 
 _LOG = logging.getLogger(__name__)
@@ -34,6 +37,7 @@ class EegDataModule(LightningDataModule):
     splits : those this run needs: built, opened and checked.
     progress : show a bar while the cache is built.
     force_manifest : read the `meta` of every file again.
+    accelerator : where the detector is trained, as `trainer.accelerator` has it.
     """
 
     def __init__(
@@ -45,10 +49,12 @@ class EegDataModule(LightningDataModule):
         splits: Sequence[str] = SPLITS,
         progress: bool = True,
         force_manifest: bool = False,
+        accelerator: str = "cpu",
     ) -> None:
         super().__init__()
         self._config, self._label_rate_hz, self._seed = config, label_rate_hz, seed
         self._splits, self._progress, self._force_manifest = splits, progress, force_manifest
+        self._accelerator = accelerator
         self._cache: Cache | None = None
 
     @cached_property
@@ -79,28 +85,34 @@ class EegDataModule(LightningDataModule):
         """Open the cache and check it; an empty or leaking split stops the run with a table."""
         if self._cache is not None:
             return
-        wanted = [recording for recording in self._recordings() if recording[0] in self._splits]
-        folder = cache_folder(self._config)
+        config = self._config
+        if config.staging is not None:
+            stage_lists(config)
+            config = staged_config(config)
+        wanted = [one for one in self._recordings(config) if one[0] in self._splits]
+        if self._config.staging is not None:
+            stage_recordings(self._config, wanted, progress=self._progress)
+        folder = cache_folder(config)
         cache = open_cache(folder, recordings=wanted, force_manifest=self._force_manifest)
         check_cache(cache, splits=self._splits)
         _LOG.info("cache %s\n%s", folder, summary_text(cache))
         self._cache = cache
 
-    def _recordings(self) -> Recordings:
+    def _recordings(self, config: DataConfig) -> Recordings:
         """Return (split, recording id) of the corpus, or of its snapshot in the cache."""
-        if not self._config.check_source:
-            known = read_snapshot(self._config)
+        if not config.check_source:
+            known = read_snapshot(config)
             _LOG.info(
                 "data.check_source=false: %d recordings, as the last build found them with "
                 "data.limit=%s and %d names in data.exclude",
-                *(len(known), self._config.limit, len(self._config.exclude)),
+                *(len(known), config.limit, len(config.exclude)),
             )
             return known
         return tuple((one.split, one.recording_id) for one in self.corpus.recordings)
 
     def train_dataloader(self) -> WindowLoader:
         """Return the loader of training windows; its order depends on (seed, epoch) only."""
-        config = self._config
+        config, device = self._config, find_device(self._accelerator)
         return WindowLoader(
             self.cache.split("train"),
             config.sampling,
@@ -109,6 +121,10 @@ class EegDataModule(LightningDataModule):
             label_rate_hz=self._label_rate_hz,
             seed=self._seed,
             residency=config.residency,
+            device=device,
+            # On the CPU the threads of the loader convert, into memory that is used again.
+            dtype=torch.float32 if device.type == "cpu" else torch.int16,
+            progress=self._progress,
             memory_gib=config.memory_gib,
             threads=config.threads,
         )

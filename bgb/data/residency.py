@@ -1,45 +1,100 @@
-"""Where windows are read from: the files (page cache), or one copy of a split in memory.
+"""Where windows are read from: the files (page cache), a copy of the split in memory, or a device.
 
-The bytes are the same. `auto` takes memory where the split fits, and says so.
+The bytes are the same. `auto` takes the GPU that trains where the split fills at most half of what
+is free there, else memory up to `data.memory_gib`, else the files, and says so.
 """
 
 import logging
 import zlib
 from collections.abc import Sequence
 
+import numpy as np
+import torch
+
 from bgb.data.cache import CachedRecording
+from bgb.data.device import (
+    DeviceSplit,
+    check_signal,
+    free_bytes,
+    load_each,
+    load_split,
+    refuse_too_large,
+    split_bytes,
+)
 from bgb.data.tiles import TiledRecording, Tiles
-from bgb.errors import CacheError, ConfigError
+from bgb.errors import ConfigError
 
 _LOG = logging.getLogger(__name__)
+RESIDENCIES = ("auto", "device", "memory", "disk")
+_CHUNK_BYTES = 16 << 20
+_CPU = torch.device("cpu")
 
 
 def make_resident(
-    recordings: Sequence[CachedRecording], residency: str, *, memory_gib: float
-) -> tuple[Tiles, ...]:
-    """Return the recordings as they are (disk) or with all their tiles in memory."""
-    needed_gib = sum(recording.signal_bytes for recording in recordings) / 2**30
-    if residency not in ("auto", "memory", "disk"):
-        raise ConfigError(f"data.residency={residency!r} is not valid; auto, memory or disk")
-    in_memory = residency == "memory" or (residency == "auto" and needed_gib <= memory_gib)
+    recordings: Sequence[CachedRecording],
+    residency: str,
+    *,
+    memory_gib: float,
+    device: torch.device = _CPU,
+    progress: bool = True,
+) -> tuple[Tiles, ...] | DeviceSplit:
+    """Return the recordings as they are (disk), with their tiles in memory, or all on a device.
+
+    Parameters
+    ----------
+    device : where the detector is trained.
+
+    Raises
+    ------
+    ConfigError : `residency` is unknown, or the split does not fit there.
+    CacheError : a file is damaged (not with disk, where only a few windows are read at a time).
+    """
+    needed = split_bytes(recordings)
+    chosen = _choose(needed, device, memory_gib) if residency == "auto" else residency
+    if chosen not in RESIDENCIES:
+        raise ConfigError(f"data.residency={residency!r} is not valid; {', '.join(RESIDENCIES)}")
+    where = f"{chosen} {device}" if chosen == "device" else chosen
     _LOG.info(
         "residency %s: %d recordings, %.3f GiB (data.residency=%s, data.memory_gib=%g)",
-        *("memory" if in_memory else "disk", len(recordings), needed_gib, residency, memory_gib),
+        *(where, len(recordings), needed / 2**30, residency, memory_gib),
     )
-    return tuple(_in_memory(item) for item in recordings) if in_memory else tuple(recordings)
+    if chosen == "device":
+        return load_split(recordings, device, progress=progress)
+    return load_memory(recordings, progress=progress) if chosen == "memory" else tuple(recordings)
 
 
-def _in_memory(recording: CachedRecording) -> TiledRecording:
-    tiles_SCR = recording.tiles(0, recording.num_seconds)
-    if zlib.crc32(tiles_SCR.data) != recording.meta["signal_crc32"]:
-        raise CacheError(
-            f"{recording.path} is damaged: its signal differs from its checksum; remove the file, "
-            "then `python -m bgb.cache action=build data=...`"
-        )
+def load_memory(
+    recordings: Sequence[CachedRecording], *, progress: bool = True
+) -> tuple[TiledRecording, ...]:
+    """Read whole recordings, by several threads; each signal is compared with its CRC."""
+    refuse_too_large(recordings, _CPU, "memory")
+    loaded = load_each(
+        recordings, lambda number: _load(recordings[number]), "load to memory", progress=progress
+    )
+    return tuple(loaded)
+
+
+def _choose(needed: int, device: torch.device, memory_gib: float) -> str:
+    if device.type == "cuda" and needed <= (free_bytes(device) or 0) // 2:
+        return "device"
+    free = free_bytes(_CPU)
+    fits = needed <= memory_gib * 2**30 and (free is None or needed <= free)
+    return "memory" if fits else "disk"
+
+
+def _load(recording: CachedRecording) -> TiledRecording:
+    spec = recording.spec
+    tiles_SCR = np.empty((recording.num_seconds, spec.num_channels, spec.rate_hz), np.int16)
+    step, crc32 = max(1, _CHUNK_BYTES // tiles_SCR[0].nbytes), 0
+    for begin in range(0, len(tiles_SCR), step):
+        piece_SCR = tiles_SCR[begin : begin + step]
+        recording.read_into(piece_SCR, begin)
+        crc32 = zlib.crc32(piece_SCR.data, crc32)
+    check_signal(recording, crc32)
     return TiledRecording(
         recording_id=recording.recording_id,
         tiles_SCR=tiles_SCR,
-        spec=recording.spec,
+        spec=spec,
         present_C=recording.present_C,
         duration_s=recording.duration_s,
         events=recording.events,

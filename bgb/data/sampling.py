@@ -87,8 +87,11 @@ def index_windows(
 
 def window_kinds(recording: CachedRecording, window_s: int) -> NDArray[np.int8]:
     """Return the kind of the window at every start: 0 none, 1 partial, 2 full."""
+    events = seizures(recording.events)
+    if not events:  # most recordings: a large corpus is to be indexed within a second
+        return np.full(num_starts(recording.num_seconds, window_s), _NONE, np.int8)
     seizure_S = np.zeros(recording.num_seconds)  # seconds of seizure in each second
-    for event in seizures(recording.events):
+    for event in events:
         second_S = np.arange(int(event.start_s), min(int(np.ceil(event.stop_s)), len(seizure_S)))
         overlap_S = np.minimum(second_S + 1, event.stop_s) - np.maximum(second_S, event.start_s)
         seizure_S[second_S] += overlap_S
@@ -169,7 +172,7 @@ def _share(total: int, weights: dict[str, float]) -> dict[str, int]:
 
 
 def _equal_stretches(kinds: NDArray[np.int8]) -> list[tuple[int, int, int]]:
-    edges = np.flatnonzero(np.diff(kinds)) + 1
+    edges = np.flatnonzero(kinds[1:] != kinds[:-1]) + 1
     bounds = [0, *edges.tolist(), len(kinds)]
     return [(first, stop, int(kinds[first])) for first, stop in pairwise(bounds)]
 

@@ -8,10 +8,11 @@ long as all roots that it was built from had the same recordings.
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bgb.config.data import SPLITS, DataConfig
+from bgb.config.data import SPLITS, DataConfig, PreprocessConfig
 from bgb.corpora.base import Corpus
 from bgb.data.cache import BUILD_COMMAND
 from bgb.data.key import FORMAT_VERSION, cache_folder
@@ -49,6 +50,7 @@ def read_snapshot(config: DataConfig) -> Recordings:
         raise CacheError(
             f"data.check_source=false, but {cache_folder(config)} was never completed for "
             f"{_selection(config)}: build it where data.root is at hand: {BUILD_COMMAND}"
+            f"{_imported_hint(config)}"
         )
     if len(set(found.values())) > 1:
         raise CacheError(
@@ -57,6 +59,14 @@ def read_snapshot(config: DataConfig) -> Recordings:
             f"recordings; set data.root to one of them, or build it: {BUILD_COMMAND}"
         )
     return next(iter(found.values()))
+
+
+def _imported_hint(config: DataConfig) -> str:
+    filters = PreprocessConfig()  # have no part in the key of an imported cache
+    other = replace(config, origin="predecessor", check_source=False, preprocess=filters)
+    imported = cache_folder(other)
+    here = config.origin == "edf" and imported.is_dir()
+    return f"; or read the imported {imported}: data.origin=predecessor" if here else ""
 
 
 def snapshot_path(config: DataConfig) -> Path:

@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import fsspec
 from fsspec.core import url_to_fs
 
+from bgb.eeg.remote import read_parts
+
 _LOG = logging.getLogger(__name__)
-_CHUNK = 1 << 20
 FILES_AT_ONCE = 16
 
 
@@ -79,7 +79,6 @@ def relative_path(url: str, root: str) -> str:
 
 def _digest(url: str) -> str:
     digest = hashlib.sha256()
-    with fsspec.open(url, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
+    for part in read_parts(url):
+        digest.update(part)
     return digest.hexdigest()

@@ -6,9 +6,8 @@ is part of the last window: no second is left out (lesson 12).
 
 # Shapes: B windows, S seconds of a window, C channels, R samples a second, K output steps
 
-import os
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +15,6 @@ from numpy.typing import NDArray
 
 from bgb.data.buffers import TileBuffers
 from bgb.data.cache import CachedRecording
-from bgb.data.npz import open_signal
 from bgb.data.tiles import Tiles
 from bgb.eeg.events import Event, seizures
 from bgb.errors import ConfigError
@@ -106,6 +104,9 @@ def recording_windows(
 ) -> Iterator[WindowBatch]:
     """Walk one recording, in order; `sample_B` counts its windows from 0."""
     starts = window_starts(tiles.num_seconds, window_s=window_s, stride_s=stride_s)
+    buffers = TileBuffers(
+        tiles.spec, window_s=window_s, batch_size=min(batch_size, len(starts)), keep=2
+    )
     for first in range(0, len(starts), batch_size):
         batch = starts[first : first + batch_size]
         yield make_batch(
@@ -115,6 +116,7 @@ def recording_windows(
             label_rate_hz=label_rate_hz,
             recordings=[recording] * len(batch),
             first_sample=first,
+            buffers=buffers,
         )
 
 
@@ -165,51 +167,55 @@ def empty_batch(
 def fill_batch(
     batch: WindowBatch, tiles_B: Sequence[Tiles], starts_B: Sequence[int], *, rows: range
 ) -> None:
-    """Read the windows of some rows of a batch; other threads may fill the others."""
-    windows_BSCR, present_BC = batch.tiles_BSCR.numpy(), batch.present_BC.numpy()
+    """Read the windows of some rows of a batch; other threads may fill the others.
+
+    What the system holds in memory is copied first. The rest is then under way all at once.
+    """
+    windows_BSCR, window_s = batch.tiles_BSCR.numpy(), batch.tiles_BSCR.shape[1]
+    scratch_SCR = np.empty(windows_BSCR.shape[1:], np.int16)  # stays in the cache of the core
+    parts = []
+    for row in rows:
+        count = min(window_s, tiles_B[row].num_seconds - starts_B[row])
+        windows_BSCR[row, count:] = 0
+        parts.append((tiles_B[row], windows_BSCR[row, :count], starts_B[row], scratch_SCR[:count]))
+    absent = [part for part in parts if not _copy(*part, wait=False)]
+    for tiles, window_SCR, start, _ in absent:
+        assert isinstance(tiles, CachedRecording)
+        tiles.announce(start, start + len(window_SCR))
+    for part in absent:
+        _copy(*part, wait=True)
+    _describe(batch, tiles_B, starts_B, rows)
+
+
+def _copy(
+    tiles: Tiles,
+    window_SCR: NDArray[Any],  # Any: int16 or float32
+    start_second: int,
+    scratch_SCR: NDArray[np.int16],
+    *,
+    wait: bool,
+) -> bool:
+    """Fill one window; without `wait` only if that takes no disk, else return False."""
+    if not isinstance(tiles, CachedRecording):
+        np.copyto(window_SCR, tiles.tiles(start_second, start_second + len(window_SCR)))
+        return True
+    if window_SCR.dtype == np.int16:  # straight into the batch, no copy between
+        return tiles.read_into(window_SCR, start_second, wait=wait)
+    complete = tiles.read_into(scratch_SCR, start_second, wait=wait)
+    if complete:
+        np.copyto(window_SCR, scratch_SCR)
+    return complete
+
+
+def _describe(
+    batch: WindowBatch, tiles_B: Sequence[Tiles], starts_B: Sequence[int], rows: range
+) -> None:
+    """Fill in labels and masks."""
     labels_BK, valid_BK = batch.labels_BK.numpy(), batch.valid_BK.numpy()
-    window_s, num_steps = windows_BSCR.shape[1], labels_BK.shape[1]
-    step_s = window_s / num_steps
-    scratch_SCR = np.empty(windows_BSCR.shape[1:], np.int16)
-    announce_windows(
-        [tiles_B[row] for row in rows], [starts_B[row] for row in rows], window_s=window_s
-    )
+    present_BC, num_steps = batch.present_BC.numpy(), labels_BK.shape[1]
+    step_s = batch.tiles_BSCR.shape[1] / num_steps
     for row in rows:
         tiles, start = tiles_B[row], starts_B[row]
-        count = min(window_s, tiles.num_seconds - start)
-        _fill(tiles, windows_BSCR[row, :count], start, scratch_SCR[:count])
-        windows_BSCR[row, count:] = 0
         present_BC[row] = tiles.present_C
         labels_BK[row] = step_labels(tiles.events, start, num_steps=num_steps, step_s=step_s)
         valid_BK[row] = valid_steps(tiles.duration_s, start, num_steps=num_steps, step_s=step_s)
-
-
-def announce_windows(tiles_B: Sequence[Tiles], starts_B: Sequence[int], *, window_s: int) -> None:
-    """Tell the system which bytes are read next: it fetches them all at once, not in turn."""
-    if not hasattr(os, "posix_fadvise"):  # macOS
-        return
-    for tiles, start in zip(tiles_B, starts_B):
-        if isinstance(tiles, CachedRecording):
-            handle = open_signal(tiles.path, tiles.entry.stamp)
-            num_bytes = 2 * handle.shape[1] * handle.shape[2]
-            os.posix_fadvise(
-                handle.descriptor,
-                handle.offset + start * num_bytes,
-                min(window_s, handle.shape[0] - start) * num_bytes,
-                os.POSIX_FADV_WILLNEED,
-            )
-
-
-def _fill(
-    tiles: Tiles,
-    window_SCR: NDArray[np.generic],
-    start_second: int,
-    scratch_SCR: NDArray[np.int16],
-) -> None:
-    if not isinstance(tiles, CachedRecording):
-        np.copyto(window_SCR, tiles.tiles(start_second, start_second + len(window_SCR)))
-    elif window_SCR.dtype == np.int16:
-        tiles.read_into(window_SCR, start_second)  # straight into the batch, no copy between
-    else:  # 0.6 MB for 60 s: still in the cache of the core when it is converted
-        tiles.read_into(scratch_SCR, start_second)
-        np.copyto(window_SCR, scratch_SCR)

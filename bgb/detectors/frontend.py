@@ -18,6 +18,7 @@ from bgb.errors import ChannelError, ConfigError
 
 _TOUCHES = 0.5  # an electrode with less weight in a derivation only adds to its common reference
 _FLOOR_UV = 1.0  # added to the standard deviation, so that a flat channel stays flat
+_FLOOR_Z = 0.02  # the same where one standard deviation is 50 microvolts
 
 
 class Frontend(nn.Module):
@@ -51,7 +52,9 @@ class Frontend(nn.Module):
         self.channels = montage_channels(montage)
         self.missing = missing
         self.normalise = normalise
-        self.scale_uv = scale_uv
+        # z-scores, of an imported cache, are scaled already
+        self.scale = scale_uv if signal.unit == "uV" else 1.0
+        self.floor = _FLOOR_UV if signal.unit == "uV" else _FLOOR_Z
         self.decimate = Decimate(_factor(signal.rate_hz, rate_hz))
         for name, matrix in (
             ("montage", montage_matrix(montage, signal.channels)),
@@ -71,8 +74,8 @@ class Frontend(nn.Module):
             electrodes_BCT = tiles_BSCR.to(torch.float32).transpose(1, 2).flatten(2)
             signal_BMT: Tensor = self.decimate(derive_BMC @ electrodes_BCT)
             if self.normalise == "window":
-                return _z_score(signal_BMT, _recorded(tiles_BSCR))
-            return signal_BMT / self.scale_uv
+                return _z_score(signal_BMT, _recorded(tiles_BSCR), self.floor)
+            return signal_BMT / self.scale
 
     def _derivations(self, present_BC: Tensor) -> Tensor:
         """Return the montage of each sample with its missing electrodes filled in, (B, M, C)."""
@@ -116,7 +119,7 @@ def _recorded(tiles_BSCR: Tensor) -> Tensor:
     return (tiles_BSCR != 0).flatten(2).any(-1)
 
 
-def _z_score(signal_BMT: Tensor, recorded_BS: Tensor) -> Tensor:
+def _z_score(signal_BMT: Tensor, recorded_BS: Tensor, floor: float) -> Tensor:
     """Normalise each channel by the seconds that were recorded; the others stay near zero."""
     num_samples = signal_BMT.shape[-1] // recorded_BS.shape[-1]
     weight = recorded_BS.repeat_interleave(num_samples, dim=1)[:, None].to(torch.float32)
@@ -124,4 +127,4 @@ def _z_score(signal_BMT: Tensor, recorded_BS: Tensor) -> Tensor:
     mean = (signal_BMT * weight).sum(-1, keepdim=True) / count
     centred = (signal_BMT - mean) * weight
     deviation = (centred.square().sum(-1, keepdim=True) / count).sqrt()
-    return centred / (deviation + _FLOOR_UV)
+    return centred / (deviation + floor)

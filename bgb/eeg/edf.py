@@ -1,52 +1,49 @@
-"""EDF signals to a Recording in microvolts: which channels are kept, and how they are scaled.
+"""EDF signals in microvolts, read once from beginning to end, as a whole or as they come.
 
-Kept is every channel that is a voltage at the rate of the EEG, so that an EKG may be looked at too;
-`bgb.eeg.channels` then finds the electrodes by name. Digital values are scaled to float32 in one
-pass (five times as fast as edfio's float64 `.data`), exactly as stored, even where they leave the
-digital range that the header declares (CHB-MIT does).
+Digital values are scaled to float32 in one pass (five times as fast as edfio's float64 `.data`),
+exactly as stored, even where they leave the digital range that the header declares (CHB-MIT does).
+What only the samples tell (gaps between records, channels that repeat another) is known at the end.
 """
 
 # Shapes: C channels, T samples
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from fractions import Fraction
-from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bgb.eeg.channels import ChannelName, parse_label
-from bgb.eeg.edf_header import open_edf
+from bgb.eeg.byte_stream import ByteStream
+from bgb.eeg.edf_channels import select_channels
+from bgb.eeg.edf_header import read_header
+from bgb.eeg.edf_records import EdfRecords
 from bgb.eeg.recording import Recording
-from bgb.errors import EdfError
-
-if TYPE_CHECKING:
-    from edfio import EdfSignal
 
 _log = logging.getLogger(__name__)
 
-MICROVOLTS = {"nv": 1e-3, "uv": 1.0, "microv": 1.0, "v": 1e6}  # by lower-case dimension, but mV
-_MICRO_SIGNS = str.maketrans({"\xb5": "u", "\u03bc": "u", "\xe6": "u"})  # latin-1, Greek, cp437
-
 
 @dataclass(frozen=True)
-class _Channel:
-    """One signal of the file, with what its header means."""
+class EdfFacts:
+    """What is known of a file once all of it has been read.
 
-    signal: "EdfSignal"
-    label: str
-    name: ChannelName | None
-    rate_hz: Fraction
-    dimension: str
-    unit_uv: float | None  # microvolts in one unit, None where it is no voltage
-    scale: tuple[float, float] | None  # microvolts a digital step and at digital 0
+    Attributes
+    ----------
+    rows : the channels of the stream that count; the others repeat one of them.
+    start : date and time of the first sample, None where the header does not say.
+    sha256 : of the whole file, "" unless it was asked for.
+    remarks : what was odd, one line each.
+    """
 
-    def __str__(self) -> str:
-        return f"{self.label!r}"
+    rows: tuple[int, ...]
+    start: datetime | None
+    sha256: str
+    remarks: tuple[str, ...]
 
 
 def read_edf(path: str | Path) -> Recording:
@@ -61,143 +58,111 @@ def read_edf(path: str | Path) -> Recording:
     EdfError : the file cannot be read without guessing: no EDF, no complete record, a gap between
         records, EEG channels in an unknown unit or at several rates, nothing left to read.
     """
-    file = open_edf(path)
-    channels = [_channel(signal, file.record_s) for signal in file.edf.signals]
-    kept, left_out = _select(path, channels)
-    kept, repeats = _without_repeats(kept)
-    signals_CT, outside = _scale(kept, file.num_records)
-    remarks = (*file.remarks, *left_out, *repeats, *outside)
-    for remark in remarks:
-        _log.warning("%s: %s", path, remark)
+    with EdfStream(path) as stream:
+        signals_CT = np.empty((len(stream.channels), stream.num_samples), np.float32)
+        stream.read(signals_CT)
+        facts = stream.finish()
+    everything = len(facts.rows) == len(signals_CT)
     return Recording(
-        signals_CT=signals_CT,
-        rate_hz=float(kept[0].rate_hz),
-        channels=tuple(channel.label for channel in kept),
+        signals_CT=signals_CT if everything else signals_CT[list(facts.rows)],
+        rate_hz=stream.rate_hz,
+        channels=tuple(stream.channels[row] for row in facts.rows),
         events=(),
-        duration_s=float(file.num_records * file.record_s),
-        start=file.start,
-        remarks=remarks,
+        duration_s=stream.duration_s,
+        start=facts.start,
+        remarks=facts.remarks,
     )
 
 
-def _channel(signal: "EdfSignal", record_s: Fraction) -> _Channel:
-    dimension = _dimension(signal.physical_dimension)
-    unit_uv = 1e3 if dimension == "mV" else MICROVOLTS.get(dimension.lower())
-    return _Channel(
-        signal=signal,
-        label=signal.label.strip(),
-        name=parse_label(signal.label),
-        rate_hz=signal.samples_per_data_record / record_s,
-        dimension=dimension,
-        unit_uv=unit_uv,
-        scale=None if unit_uv is None else _gain_and_offset(signal, unit_uv),
-    )
+class EdfStream:
+    """An EDF file that is read once, piece by piece. Use it as a context manager.
 
+    Parameters
+    ----------
+    hashed : compute the SHA-256 of the file on the way.
 
-def _dimension(text: str) -> str:
-    """Spell a physical dimension with `u` for micro, whichever bytes the recorder wrote."""
-    stored = text.strip().encode("latin-1")
-    try:
-        text = stored.decode("utf-8")
-    except UnicodeDecodeError:
-        text = stored.decode("latin-1")
-    return text.translate(_MICRO_SIGNS)
-
-
-def _gain_and_offset(signal: "EdfSignal", unit_uv: float) -> tuple[float, float] | None:
-    try:
-        physical = (signal.physical_min, signal.physical_max)
-        digital = (signal.digital_min, signal.digital_max)
-    except ValueError:  # not a number
-        return None
-    if digital[0] >= digital[1] or physical[0] == physical[1] or not all(map(isfinite, physical)):
-        return None
-    gain = (physical[1] - physical[0]) / (digital[1] - digital[0])
-    return gain * unit_uv, (physical[0] - gain * digital[0]) * unit_uv
-
-
-def _select(path: str | Path, channels: Sequence[_Channel]) -> tuple[list[_Channel], list[str]]:
-    """Return the channels to read, and a remark for each reason to leave others out."""
-    eeg = [channel for channel in channels if channel.name]
-    unknown = [
-        f"{channel} ({channel.dimension or 'empty'})" for channel in eeg if not channel.unit_uv
-    ]
-    if unknown:
-        raise EdfError(
-            f"{path}: EEG channels in an unknown unit: {', '.join(unknown)}; nV, uV, mV and V are "
-            "understood: correct the physical dimension in the header"
-        )
-    voltages = [channel for channel in channels if channel.unit_uv]
-    if not voltages:
-        raise EdfError(
-            f"{path}: no channel is a voltage (nV, uV, mV, V): "
-            + ", ".join(f"{channel} ({channel.dimension or 'empty'})" for channel in channels)
-        )
-    rates_hz = {channel.rate_hz for channel in eeg or voltages}
-    if len(rates_hz) != 1:
-        raise EdfError(
-            f"{path}: the {'EEG ' if eeg else ''}channels have {len(rates_hz)} rates: "
-            f"{_with_rates(eeg or voltages)}; export those to be read at one rate"
-        )
-    at_rate = [channel for channel in voltages if channel.rate_hz in rates_hz]
-    kept = [channel for channel in at_rate if channel.scale]
-    if not kept:
-        raise EdfError(f"{path}: no channel can be scaled: minimum and maximum are equal in all")
-    other_rate = [channel for channel in channels if channel.rate_hz not in rates_hz]
-    unscaled = [channel for channel in at_rate if not channel.scale]
-    remarks = []
-    if other_rate:
-        remarks.append(f"left out, at another rate than the rest: {_with_rates(other_rate)}")
-    if unscaled:
-        remarks.append(
-            "left out, without a usable range (minimum equal to maximum): "
-            + ", ".join(map(str, unscaled))
-        )
-    return kept, remarks
-
-
-def _with_rates(channels: Iterable[_Channel]) -> str:
-    return ", ".join(f"{channel} {float(channel.rate_hz):g} Hz" for channel in channels)
-
-
-def _without_repeats(channels: Sequence[_Channel]) -> tuple[list[_Channel], list[str]]:
-    """Drop an EEG channel that repeats an earlier one sample by sample (T8-P8 in CHB-MIT).
-
-    One that differs stays: `assign_channels` refuses it where it is needed.
+    Attributes
+    ----------
+    channels : labels of all channels that are kept, as the file spells them.
+    repeats : rows of `channels` that repeat an earlier one as far as has been read.
+    rate_hz, num_samples, duration_s : of every channel.
     """
-    kept: list[_Channel] = []
-    remarks = []
-    for channel in channels:
-        if any(_repeats(channel, earlier) for earlier in kept):
-            remarks.append(f"{channel} stands twice with identical samples: the first is used")
-        else:
-            kept.append(channel)
-    return kept, remarks
 
+    def __init__(self, path: str | Path, *, hashed: bool = False) -> None:
+        self._stream = ByteStream(path, hashed=hashed)
+        self._hashed = hashed
+        try:
+            self._header = header = read_header(self._stream)
+            self._kept, self._left_out = select_channels(path, header)
+            self._records = EdfRecords(self._stream, header, self._kept)
+        except BaseException:
+            self.close()
+            raise
+        self.channels = tuple(channel.label for channel in self._kept)
+        self.rate_hz = float(self._kept[0].rate_hz)
+        self.num_samples = header.num_records * header.samples[self._kept[0].index]
+        self.duration_s = float(header.num_records * header.record_s)
+        self._spare_CT = np.empty((0, 0), np.float32)  # read, but not yet asked for
 
-def _repeats(channel: _Channel, earlier: _Channel) -> bool:
-    return (
-        channel.name is not None
-        and channel.name == earlier.name
-        and channel.scale == earlier.scale
-        and np.array_equal(channel.signal.digital, earlier.signal.digital)
-    )
+    @property
+    def repeats(self) -> tuple[int, ...]:
+        return tuple(sorted({later for _, later in self._records.twins}))
 
+    def read(self, out_CT: NDArray[np.float32], rows: Sequence[int] | None = None) -> None:
+        """Fill with the next samples in microvolts, of all channels or always of the same rows."""
+        rows = range(len(self.channels)) if rows is None else rows
+        position = 0
+        while position < (wanted := out_CT.shape[1]):
+            num_next, spare_CT = self._records.num_next, self._spare_CT
+            if spare_CT.shape[1]:
+                count = min(wanted - position, spare_CT.shape[1])
+                out_CT[:, position : position + count] = spare_CT[:, :count]
+                self._spare_CT = spare_CT[:, count:]
+            elif num_next <= wanted - position:
+                count = num_next
+                self._records.read(out_CT[:, position : position + count], rows)
+            else:
+                count, self._spare_CT = 0, np.empty((len(rows), num_next), np.float32)
+                self._records.read(self._spare_CT, rows)
+            position += count
 
-def _scale(channels: Sequence[_Channel], num_records: int) -> tuple[NDArray[np.float32], list[str]]:
-    """Return microvolts, and a remark on channels that leave their declared digital range."""
-    num_samples = num_records * channels[0].signal.samples_per_data_record
-    signals_CT = np.empty((len(channels), num_samples), np.float32)
-    outside = []
-    for channel, signal_T in zip(channels, signals_CT, strict=True):
-        digital_T = channel.signal.digital[:num_samples]
-        assert channel.scale is not None  # `_select` keeps no other
-        gain_uv, offset_uv = channel.scale
-        np.multiply(digital_T, np.float32(gain_uv), out=signal_T)
-        signal_T += np.float32(offset_uv)
-        low, high = channel.signal.digital_range
-        if digital_T.min() < low or digital_T.max() > high:
-            count = np.count_nonzero((digital_T < low) | (digital_T > high))
-            outside.append(f"{channel} {count}")
-    what = "samples outside the declared digital range, read as stored: "
-    return signals_CT, [what + ", ".join(outside)] if outside else []
+    def finish(self) -> EdfFacts:
+        """Return what is known now; every sample must have been read. Remarks are logged."""
+        header, records, repeats = self._header, self._records, self.repeats
+        first_s = records.clock.first_s or Fraction(0)
+        remarks = [*header.remarks]
+        if header.discontinuous:
+            remarks.append("EDF+D, but its records follow each other: read as continuous")
+        remarks += [*header.start_remarks, *self._left_out]
+        remarks += [
+            f"{self._kept[row]} stands twice with identical samples: the first is used"
+            for row in repeats
+        ]
+        rows = tuple(row for row in range(len(self._kept)) if row not in repeats)
+        outside = [
+            f"{self._kept[row]} {records.num_outside[row]}"
+            for row in rows
+            if records.num_outside[row]
+        ]
+        if outside:
+            what = "samples outside the declared digital range, read as stored: "
+            remarks.append(what + ", ".join(outside))
+        for remark in remarks:
+            _log.warning("%s: %s", self._stream.path, remark)
+        start = header.start and header.start + timedelta(seconds=float(first_s))
+        sha256 = self._stream.sha256() if self._hashed else ""
+        return EdfFacts(rows, start, sha256, tuple(remarks))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

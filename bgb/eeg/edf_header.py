@@ -1,7 +1,7 @@
-"""The frame of an EDF file: opening it, its records, its start and its clock.
+"""The header of an EDF file: its signals, its records and its start.
 
 Files of every age are read tolerantly, with a remark, but never by guessing: what the header says
-is checked here against what the file holds. The patient and recording fields (bytes 8 to 168) are
+is checked here against the size of the file. The patient and recording fields (bytes 8 to 168) are
 never looked at, and text of a header that cannot be parsed is never repeated in a message: a
 shifted header would put a name there.
 """
@@ -9,56 +9,55 @@ shifted header would put a name there.
 import re
 import warnings
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bgb.eeg.remote import remote_errors
+from bgb.eeg.byte_stream import ByteStream
 from bgb.errors import EdfError
 
 if TYPE_CHECKING:
-    from edfio import Edf
+    from edfio import EdfSignal
 
 _FIXED_BYTES = 256  # the fixed part of the header; each signal adds as many
 _GIT_LFS = b"version https://git-lfs"
 _BDF = b"\xff"
 _DATE_OR_TIME = re.compile(r" ?(\d{1,2})[.:'\-/ ] ?(\d{1,2})[.:'\-/ ] ?(\d{1,2}) *")
-_ONSET = re.compile(rb"([+-]\d+(?:\.\d*)?)[\x14\x15]")  # EDF+ 2.2.4: time-keeping TAL
 
 
 @dataclass(frozen=True)
-class EdfFile:
-    """An opened EDF file whose header agrees with its contents.
+class EdfHeader:
+    """A header that agrees with the size of its file.
 
     Attributes
     ----------
-    edf : header and lazily loaded records.
+    signals : every signal of a record in stored order, annotations included.
+    samples : how many samples each signal has in a record.
     num_records, record_s : the records to read, and the exact duration of one.
-    start : date and time of the first sample, None where the header does not say.
-    remarks : what was odd, one line each.
+    discontinuous : the file says that it is EDF+D.
+    start : date and time in whole seconds, None where the header does not say.
+    remarks, start_remarks : what was odd about records and about the start, one line each.
     """
 
-    edf: "Edf"
+    signals: tuple["EdfSignal", ...]
+    samples: tuple[int, ...]
     num_records: int
     record_s: Fraction
+    discontinuous: bool
     start: datetime | None
     remarks: tuple[str, ...]
+    start_remarks: tuple[str, ...]
 
 
-def is_url(path: str | Path) -> bool:
-    """Tell whether a path is an fsspec URL such as s3://bucket/file.edf."""
-    return isinstance(path, str) and "://" in path
-
-
-def open_edf(path: str | Path) -> EdfFile:
-    """Open an EDF file: local files are memory-mapped, URLs read into memory.
+def read_header(stream: ByteStream) -> EdfHeader:
+    """Read the header; the stream then stands at the first record.
 
     Raises
     ------
-    EdfError : the file cannot be opened, is no EDF, holds no complete record, or is discontinuous.
+    EdfError : the file is no EDF, contradicts itself or holds no complete record.
     """
-    head, size, source = _remote(str(path)) if is_url(path) else _local(Path(path))
+    path, size, head = stream.path, stream.size, stream.read(_FIXED_BYTES)
     _check_is_edf(path, head, size)
     num_signals = _whole_number(path, head, 252, 256, "number of signals")
     header_bytes = _whole_number(path, head, 184, 192, "size of the header")
@@ -69,31 +68,13 @@ def open_edf(path: str | Path) -> EdfFile:
         )
     record_s = _record_duration(path, head)
     declared = _whole_number(path, head, 236, 244, "number of records")
-    edf = _parse(path, source)
-    record_bytes = 2 * sum(signal.samples_per_data_record for signal in edf._signals)
-    num_records, remarks = _records(path, declared, size - header_bytes, record_bytes)
-    first_onset_s, clock_remarks = _check_clock(path, edf, num_records, record_s, head[192:236])
-    start, start_remarks = _start(head[168:184], first_onset_s)
-    return EdfFile(edf, num_records, record_s, start, (*remarks, *clock_remarks, *start_remarks))
-
-
-def _local(path: Path) -> tuple[bytes, int, Path]:
-    try:
-        with path.open("rb") as file:
-            return file.read(_FIXED_BYTES), path.stat().st_size, path
-    except OSError as error:
-        raise EdfError(f"{path}: cannot be opened: {error.strerror}") from error
-
-
-def _remote(url: str) -> tuple[bytes, int, bytes]:
-    import fsspec
-
-    try:
-        with fsspec.open(url, "rb") as file:
-            contents: bytes = file.read()
-    except remote_errors() as error:
-        raise EdfError(f"{url}: cannot be opened: {error}") from error
-    return contents[:_FIXED_BYTES], len(contents), contents
+    signals, samples = _parse(path, head + stream.read(header_bytes - _FIXED_BYTES))
+    num_records, remarks = _records(path, declared, size - header_bytes, 2 * sum(samples))
+    start, start_remarks = _start(head[168:184])
+    return EdfHeader(
+        *(signals, samples, num_records, record_s, head[192:236].startswith(b"EDF+D")),
+        *(start, tuple(remarks), tuple(start_remarks)),
+    )
 
 
 def _check_is_edf(path: str | Path, head: bytes, size: int) -> None:
@@ -126,21 +107,20 @@ def _record_duration(path: str | Path, head: bytes) -> Fraction:
     return Fraction(text)
 
 
-def _parse(path: str | Path, source: Path | bytes) -> "Edf":
+def _parse(path: str | Path, header: bytes) -> tuple[tuple["EdfSignal", ...], tuple[int, ...]]:
     from edfio import read_edf
 
     with warnings.catch_warnings():
-        # edfio warns of counts that differ; `_records` says it as a remark with the file's name.
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # of records that the header alone does not have
         try:
-            edf = read_edf(source, header_encoding="latin-1")
-            samples = [signal.samples_per_data_record for signal in edf._signals]
+            signals = read_edf(header, header_encoding="latin-1")._signals
+            samples = tuple(signal.samples_per_data_record for signal in signals)
         except (ValueError, ZeroDivisionError):
-            samples = []
+            signals, samples = (), ()
     if not samples or min(samples) < 1:
         # No `from`: the message of edfio may quote the header (see above).
         raise EdfError(f"{path}: the samples a record of a signal are not whole numbers above 0")
-    return edf
+    return signals, samples
 
 
 def _records(
@@ -167,52 +147,7 @@ def _records(
     return complete, remarks
 
 
-def _check_clock(
-    path: str | Path, edf: "Edf", num_records: int, record_s: Fraction, reserved: bytes
-) -> tuple[float, list[str]]:
-    """Refuse records that do not follow each other; return the onset of the first one.
-
-    EDF+D must keep time in every record. In EDF+C (and plain EDF) the header vouches for what
-    a record does not say, but a gap that its records do state is refused all the same.
-    """
-    discontinuous = reserved.startswith(b"EDF+D")
-    onsets_s = _onsets(edf)[:num_records]
-    if discontinuous and (len(onsets_s) < num_records or None in onsets_s):
-        raise EdfError(
-            f"{path}: is EDF+D (discontinuous) but not every record says when it begins; "
-            "export it as one continuous EDF+C file for each part"
-        )
-    first_s = next(
-        (onset - i * record_s for i, onset in enumerate(onsets_s) if onset is not None), Fraction(0)
-    )
-    most = max(signal.samples_per_data_record for signal in edf.signals or edf._signals)
-    tolerance_s = record_s / most / 2  # half a sample
-    for record, onset_s in enumerate(onsets_s):
-        expected_s = first_s + record * record_s
-        if onset_s is not None and abs(onset_s - expected_s) > tolerance_s:
-            gap_s = float(onset_s - expected_s)
-            raise EdfError(
-                f"{path}: {'a gap' if gap_s > 0 else 'an overlap'} of {abs(gap_s):g} s before "
-                f"record {record} (second {float(record * record_s):g} of the samples): the file "
-                "is discontinuous and its parts must not be joined; export it as one continuous "
-                "EDF+C file for each part"
-            )
-    remarks = ["EDF+D, but its records follow each other: read as continuous"]
-    return float(first_s), remarks if discontinuous else []
-
-
-def _onsets(edf: "Edf") -> list[Fraction | None]:
-    """Return when each record begins, None where its first annotation does not say."""
-    keeper = next(iter(edf._annotation_signals), None)  # edfio has no public way to these bytes
-    if keeper is None:
-        return []
-    contents = keeper.digital.tobytes()
-    width = 2 * keeper.samples_per_data_record
-    matches = (_ONSET.match(contents, at) for at in range(0, len(contents), width))
-    return [Fraction(match[1].decode()) if match else None for match in matches]
-
-
-def _start(field: bytes, first_onset_s: float) -> tuple[datetime | None, list[str]]:
+def _start(field: bytes) -> tuple[datetime | None, list[str]]:
     """Decode start date and time, dd.mm.yy and hh.mm.ss; years 85 to 99 are 1985 to 1999."""
     text = field.decode("latin-1")
     date, time = _DATE_OR_TIME.fullmatch(text[:8]), _DATE_OR_TIME.fullmatch(text[8:])
@@ -223,4 +158,4 @@ def _start(field: bytes, first_onset_s: float) -> tuple[datetime | None, list[st
     except ValueError:
         return None, ["start date or time cannot be read: left unknown"]
     odd = "start date is not written as dd.mm.yy, but can be read (lesson 7)"
-    return start + timedelta(seconds=first_onset_s), [] if text[2] + text[5] == ".." else [odd]
+    return start, [] if text[2] + text[5] == ".." else [odd]

@@ -1,28 +1,25 @@
-"""Preprocessing of a whole recording: resample, Butterworth band-pass and notch, all zero phase.
+"""Preprocessing of a whole recording, in memory or as it is read; `bgb.eeg.filter_plan` says how.
 
 Filtering happens once, before windows are cut (lessons 13 and 80: windows filtered one by one carry
-a transient at every edge). Band-pass and notch run as one cascade in float64, channel by channel;
-`preprocess_reference` is the plain form with which the tests prove it equal.
+a transient at every edge). `preprocess_reference` is the method in plain scipy and float64.
 """
 
-# Shapes: C channels, T samples at the source's rate, R samples at the configured rate
+# Shapes: C channels, G channels at once, T samples at the source's rate, R at the configured rate,
+#         B samples of a block at the source's rate, F frequencies
 
-from fractions import Fraction
-from typing import cast
+from collections.abc import Callable, Iterator, Sequence
+from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bgb.config.data import PreprocessConfig
+from bgb.eeg.filter_plan import BAND_PASS_ORDER, NOTCH_QUALITY, FilterPlan, plan_filter, taper
 from bgb.errors import EdfError
 
-BAND_PASS_ORDER = 4  # of the Butterworth prototype: 4 sections, run forwards and backwards
-NOTCH_QUALITY = 30.0  # notch width at -3 dB: notch_hz / 30, that is 2 Hz at 60 Hz
-# Each end is extended by odd reflection over this many periods of the high-pass edge (10 s at
-# 0.5 Hz): both filters have settled there, so a cascade and two separate passes agree to 1e-4 uV.
-# With the 27 samples that scipy extends by, they differ by 16 uV at the ends of a real recording.
-_EXTENSION_PERIODS = 5
-_LARGEST_FACTOR = 10_000  # of a resampling ratio; its filter has 20 taps a factor
+_CHANNELS_AT_ONCE = 4  # pocketfft transforms as many in one SIMD register, and a fifth alone
+
+Read = Callable[[NDArray[np.float32]], object]  # fills (C, n) with the next n samples
 
 
 def preprocess(
@@ -30,50 +27,51 @@ def preprocess(
 ) -> NDArray[np.float32]:
     """Resample to `config.rate_hz`, band-pass and notch; return (C, R) microvolts, no time shift.
 
-    R is `round(T / rate_hz * config.rate_hz)`. The filters work at the configured rate, whatever
-    the source's: a source sampled below twice `lowpass_hz` has nothing up there, before or after.
+    R is `round(T / rate_hz * config.rate_hz)`.
 
     Raises
     ------
     EdfError : no samples, samples that are not finite, or a rate without a usable ratio to
         `config.rate_hz`.
     """
-    from scipy.signal import sosfiltfilt  # 0.8 s to import
-
-    _check_finite(signals_CT)
-    length, up, down = _resampling(signals_CT.shape[1], rate_hz, config.rate_hz)
-    band_pass, notch = _sections(config)
-    cascade = np.concatenate([band_pass, notch])
-    extension = _extension(config)
-    filtered_CR = np.empty((len(signals_CT), length), np.float32)
-    for signal_T, filtered_R in zip(signals_CT, filtered_CR, strict=True):
-        signal_R = _resample(signal_T, up, down)[:length].astype(np.float64)
-        extended = _extend(signal_R, extension)
-        filtered_R[:] = sosfiltfilt(cascade, extended, padtype=None)[extension:-extension]
+    check_finite(signals_CT)
+    plan = plan_filter(signals_CT.shape[1], rate_hz, config)
+    filtered_CR = np.empty((len(signals_CT), plan.length), np.float32)
+    for start, first, piece_GR in filter_blocks(reader(signals_CT), len(signals_CT), plan):
+        stop = start + piece_GR.shape[1]
+        filtered_CR[first : first + len(piece_GR), start:stop] = piece_GR
     return filtered_CR
 
 
 def preprocess_reference(
     signals_CT: NDArray[np.float32], rate_hz: float, config: PreprocessConfig
 ) -> NDArray[np.float64]:
-    """Do the same as `preprocess` in plain scipy and float64: the definition, for the tests."""
-    from scipy.signal import filtfilt, iirnotch, resample_poly, sosfiltfilt
+    """Do the same in plain scipy, in float64 and all at once: the definition of `preprocess`."""
+    from scipy.signal import butter, filtfilt, iirnotch, resample, sosfiltfilt
 
-    length, up, down = _resampling(signals_CT.shape[1], rate_hz, config.rate_hz)
-    signals_CR = signals_CT.astype(np.float64)
-    if up != down:
-        signals_CR -= signals_CR.mean(axis=-1, keepdims=True)
-        signals_CR = resample_poly(signals_CR, up, down, axis=-1, padtype="line")[:, :length]
-    extension = _extension(config)
-    signals_CR = _extend(signals_CR, extension)
-    signals_CR = sosfiltfilt(_sections(config)[0], signals_CR, padtype=None)
+    plan = plan_filter(signals_CT.shape[1], rate_hz, config)
+    down = plan.block_in // gcd(plan.block_in, plan.block_out)
+    surplus = -(signals_CT.shape[1] + 2 * plan.overlap_in) % down  # to a whole number of samples
+    widths = (0, 0), (plan.overlap_in, plan.overlap_in + surplus)
+    signals_CR = np.pad(signals_CT.astype(np.float64), widths, "reflect", reflect_type="odd")
+    signals_CR -= np.linspace(signals_CR[:, 0], signals_CR[:, -1], signals_CR.shape[1], axis=1)
+    if plan.block_in != plan.block_out:
+        length = signals_CR.shape[1] * plan.block_out // plan.block_in
+        lower_hz = min(rate_hz, config.rate_hz)
+        signals_CR = resample(
+            signals_CR, length, axis=-1, window=lambda part: taper(abs(part) * rate_hz, lower_hz)
+        )
+    band_hz = (config.highpass_hz, config.lowpass_hz)
+    sections = butter(BAND_PASS_ORDER, band_hz, "bandpass", fs=config.rate_hz, output="sos")
+    signals_CR = sosfiltfilt(sections, signals_CR, padtype=None)
     if config.notch_hz is not None:
         numerator, denominator = iirnotch(config.notch_hz, NOTCH_QUALITY, config.rate_hz)
         signals_CR = filtfilt(numerator, denominator, signals_CR, padtype=None)
-    return signals_CR[:, extension:-extension]
+    return signals_CR[:, plan.overlap_out : plan.overlap_out + plan.length]
 
 
-def _check_finite(signals_CT: NDArray[np.float32]) -> None:
+def check_finite(signals_CT: NDArray[np.float32]) -> None:
+    """Refuse samples that are not finite."""
     if not np.isfinite(signals_CT).all():
         channels = np.flatnonzero(~np.isfinite(signals_CT).all(axis=1)).tolist()
         raise EdfError(
@@ -82,57 +80,91 @@ def _check_finite(signals_CT: NDArray[np.float32]) -> None:
         )
 
 
-def _resampling(num_samples: int, rate_hz: float, target_hz: int) -> tuple[int, int, int]:
-    """Return the number of samples afterwards and the ratio up / down in lowest terms.
+def reader(signals_CT: NDArray[np.float32], rows: Sequence[int] | None = None) -> Read:
+    """Return a function that reads signals in memory, or some of them, from beginning to end."""
+    chosen, position = range(len(signals_CT)) if rows is None else rows, 0
 
-    A fractional rate is taken as the nearest fraction of small terms (249.9 Hz = 2499/10) as long
-    as that moves no sample by more than a tenth of a sample.
+    def read(out_CT: NDArray[np.float32]) -> None:
+        nonlocal position
+        stop = position + out_CT.shape[1]
+        for out_T, row in zip(out_CT, chosen, strict=True):
+            out_T[:] = signals_CT[row, position:stop]
+        position = stop
+
+    return read
+
+
+def filter_blocks(
+    read: Read, num_channels: int, plan: FilterPlan
+) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
+    """Yield the filtered recording in pieces: block by block, and in a block some channels at once.
+
+    `read` is asked for every sample once, from beginning to end.
+
+    Yields
+    ------
+    start, first, piece_GR : the piece begins at sample `start` of channel `first`; it may be
+        written to. Blocks but the last have `plan.hop_out` samples.
     """
-    if num_samples == 0 or not 0 < rate_hz < np.inf:
-        raise EdfError(f"{num_samples} samples at {rate_hz} Hz are no signal to filter")
-    length = round(num_samples / rate_hz * target_hz)
-    if length == 0:
-        raise EdfError(f"{num_samples} samples at {rate_hz} Hz do not fill one at {target_hz} Hz")
-    ratio = target_hz / Fraction(rate_hz).limit_denominator(1000)
-    drift = abs(float(ratio) * rate_hz / target_hz - 1) * length
-    if drift > 0.1 or max(ratio.numerator, ratio.denominator) > _LARGEST_FACTOR:
-        raise EdfError(
-            f"{rate_hz} Hz has no usable ratio to {target_hz} Hz (nearest {ratio}, off by "
-            f"{drift:.2f} samples at the end); set data.preprocess.rate_hz to a rate that has one, "
-            "or export the recording at a whole rate"
-        )
-    return length, ratio.numerator, ratio.denominator
+    block_CB = np.zeros((num_channels, plan.block_in), np.float32)
+    convolve, extension, num_read = _Convolution(plan), plan.overlap_in, 0
+    for number in range(-(-plan.length // plan.hop_out)):
+        start = number * plan.hop_in - extension  # of the block, in source samples
+        if number:
+            block_CB[:, : 2 * extension] = block_CB[:, -2 * extension :]
+        stop = min(start + plan.block_in, plan.num_samples)
+        if stop > num_read:
+            read(block_CB[:, num_read - start : stop - start])
+            num_read = stop
+        _extend(block_CB, start, plan)
+        done = number * plan.hop_out
+        for first in range(0, num_channels, _CHANNELS_AT_ONCE):
+            piece_GR = convolve(block_CB[first : first + _CHANNELS_AT_ONCE])
+            yield done, first, piece_GR[:, : plan.length - done]
 
 
-def _resample(signal_T: NDArray[np.float32], up: int, down: int) -> NDArray[np.float32]:
-    """Resample by a polyphase filter, without the mean, which the band-pass removes anyway.
-
-    The filter lets 0.07 % of an offset through as a tone (6 Hz from 250 to 256 Hz): 4 uV of 5 mV.
-    """
-    from scipy.signal import resample_poly
-
-    if up == down:
-        return signal_T
-    centred_T = signal_T - signal_T.mean(dtype=np.float64).astype(np.float32)
-    return cast(NDArray[np.float32], resample_poly(centred_T, up, down, padtype="line"))
-
-
-def _sections(config: PreprocessConfig) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the second-order sections of band-pass and notch (none without a notch)."""
-    from scipy.signal import butter, iirnotch, tf2sos
-
-    band_hz = (config.highpass_hz, config.lowpass_hz)
-    band_pass = butter(BAND_PASS_ORDER, band_hz, "bandpass", fs=config.rate_hz, output="sos")
-    if config.notch_hz is None:
-        return band_pass, np.empty((0, 6))
-    return band_pass, tf2sos(*iirnotch(config.notch_hz, NOTCH_QUALITY, config.rate_hz))
+def _extend(block_CB: NDArray[np.float32], start: int, plan: FilterPlan) -> None:
+    """Extend a block by odd reflection where the recording begins or ends in it."""
+    extension, stop = plan.overlap_in, plan.num_samples - start
+    first = start == -extension  # later blocks carry the reflection on, if they reach into it
+    if first and plan.num_samples <= extension:  # reflected more than once
+        signal_CT = block_CB[:, extension:stop]
+        # A line has no gain, but its reflections climb out of the digits of float32.
+        signal_CT -= np.linspace(signal_CT[:, 0], signal_CT[:, -1], plan.num_samples, axis=1)
+        widths = (0, 0), (extension, extension)
+        block_CB[:, : stop + extension] = np.pad(signal_CT, widths, "reflect", reflect_type="odd")
+        return
+    if first:
+        after_CB = block_CB[:, extension + 1 : 2 * extension + 1]
+        np.subtract(2 * block_CB[:, extension, None], after_CB[:, ::-1], block_CB[:, :extension])
+    surplus = min(plan.block_in - stop, extension)
+    if surplus > 0:
+        before_CB = block_CB[:, stop - 1 - surplus : stop - 1]
+        last_C1 = block_CB[:, stop - 1, None]
+        np.subtract(2 * last_C1, before_CB[:, ::-1], block_CB[:, stop : stop + surplus])
+    block_CB[:, stop + surplus :] = block_CB[:, stop + surplus - 1, None]  # too far away to matter
 
 
-def _extension(config: PreprocessConfig) -> int:
-    return int(np.ceil(_EXTENSION_PERIODS / config.highpass_hz * config.rate_hz))
+class _Convolution:
+    """Filters blocks, a few channels at a time, in memory that stays in the cache of the core."""
 
+    def __init__(self, plan: FilterPlan) -> None:
+        self._plan = plan
+        self._gain_2F = np.repeat(plan.gain_F, 2)  # of real and of imaginary parts
+        self._block_GB = np.zeros((_CHANNELS_AT_ONCE, plan.block_in), np.float32)
+        self._spectrum_GF = np.zeros((_CHANNELS_AT_ONCE, plan.block_out // 2 + 1), np.complex64)
 
-def _extend(signals: NDArray[np.float64], extension: int) -> NDArray[np.float64]:
-    """Extend the last axis at both ends by odd reflection, as often as a short signal needs."""
-    widths = [(0, 0)] * (signals.ndim - 1) + [(extension, extension)]
-    return np.pad(signals, widths, mode="reflect", reflect_type="odd")
+    def __call__(self, rows_GB: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Filter a few channels of a block and leave out its overlaps."""
+        from scipy.fft import irfft, rfft  # 0.2 s to import
+
+        plan, num_parts = self._plan, len(self._gain_2F)
+        # DC has no gain, and costs no digits of float32 where it is left out.
+        middle_G1 = (rows_GB[:, :1] + rows_GB[:, -1:]) / 2
+        np.subtract(rows_GB, middle_G1, out=self._block_GB[: len(rows_GB)])
+        source_G2F = rfft(self._block_GB).view(np.float32)[:, :num_parts]
+        parts_G2F = self._spectrum_GF.view(np.float32)[:, :num_parts]
+        np.multiply(source_G2F, self._gain_2F, out=parts_G2F)
+        filtered_GB: NDArray[np.float32] = irfft(self._spectrum_GF, plan.block_out)
+        inner = slice(plan.overlap_out, plan.overlap_out + plan.hop_out)
+        return filtered_GB[: len(rows_GB), inner]

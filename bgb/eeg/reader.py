@@ -5,8 +5,8 @@ from pathlib import Path, PurePosixPath
 
 from bgb.eeg.annotations import fit, read_labels
 from bgb.eeg.annotations.labels import log_remarks
+from bgb.eeg.byte_stream import is_url
 from bgb.eeg.edf import read_edf
-from bgb.eeg.edf_header import is_url
 from bgb.eeg.recording import Recording
 
 _BESIDE = (".csv_bi", ".csv", ".tse")  # TUSZ; seizure-or-not before types

@@ -8,20 +8,25 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import edfio
 import numpy as np
 import pytest
-from tiny_corpus import RECORDINGS, config_for, write_corpus, write_edf
+from tiny_corpus import RATE_HZ, RECORDINGS, config_for, write_corpus, write_edf
 
 import bgb.data.build as build_module
 from bgb.corpora import find_corpus
+from bgb.data import source
 from bgb.data.build import build_cache, plan_build
 from bgb.data.cache import open_cache
 from bgb.data.key import cache_folder
 from bgb.data.manifest import MANIFEST
 from bgb.data.npz import read_meta
+from bgb.data.workers import large_pages, open_executor
+from bgb.eeg import byte_stream
 from bgb.errors import CacheError
 
 
@@ -113,10 +118,13 @@ def start_build(root: Path, cache: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 
-def test_three_builders_at_once_build_each_recording_once(config, corpus_root, built_config):
-    builders = [start_build(corpus_root, Path(config.cache_root)) for _ in range(3)]
-    built = [int(builder.communicate(timeout=60)[0]) for builder in builders]
-    assert [builder.returncode for builder in builders] == [0, 0, 0]
+@pytest.mark.parametrize("num_builders", [3, pytest.param(16, marks=pytest.mark.slow)])
+def test_builders_at_once_build_each_recording_once(
+    config, corpus_root, built_config, num_builders
+):
+    builders = [start_build(corpus_root, Path(config.cache_root)) for _ in range(num_builders)]
+    built = [int(builder.communicate(timeout=300)[0]) for builder in builders]
+    assert [builder.returncode for builder in builders] == [0] * num_builders
     assert sum(built) == len(RECORDINGS)
     assert digests(cache_folder(config)) == digests(cache_folder(built_config))
     assert len(open_cache(cache_folder(config))) == len(RECORDINGS)
@@ -139,6 +147,104 @@ def test_killed_build_continues_to_identical_bytes(config, corpus_root, built_co
     build(config)
     assert digests(folder) == digests(cache_folder(built_config))
     assert not list(folder.rglob("*.partial"))
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+from bgb.data import npz
+original, calls = npz.{name}, 0
+def killed(*arguments, **options):
+    global calls
+    calls += 1
+    if calls == {call}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*arguments, **options)
+npz.{name} = killed
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("_write_member", 1),
+        ("_npy_header", 5),
+        ("crc32_of_end", 7),
+        ("os.fsync", 2),
+        ("os.fsync", 3),
+    ],
+)
+def test_build_killed_at_any_point_leaves_nothing_torn(
+    config, corpus_root, built_config, name, call
+):
+    prefix = KILLED.format(tests=str(Path(__file__).parent), name=name, call=call)
+    code = prefix + SCRIPT.format(
+        tests=str(Path(__file__).parent), root=str(corpus_root), cache=config.cache_root
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    folder = cache_folder(config)
+    assert digests(folder).items() <= digests(cache_folder(built_config)).items()
+    assert len(list(folder.rglob("*.partial"))) <= 1
+    build(config)
+    assert digests(folder) == digests(cache_folder(built_config))
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_every_edf_is_read_once(config, monkeypatch):
+    num_bytes = Counter()
+
+    class Counting(byte_stream.FileIO):
+        def readinto(self, buffer):
+            count = super().readinto(buffer)
+            num_bytes[Path(self.name).name] += count
+            return count
+
+    monkeypatch.setattr(byte_stream, "FileIO", Counting)
+    monkeypatch.setattr("bgb.data.source._digest", _only_labels(source._digest))
+    folder = build(config).folder
+    sizes = {path.name: path.stat().st_size for path in Path(config.root).rglob("*.edf")}
+    assert num_bytes == sizes
+    for path in Path(config.root).rglob("*.edf"):
+        meta = read_meta(folder / path.parent.name / f"{path.stem}.npz")
+        assert meta["edf"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _only_labels(digest):
+    def checked(url):
+        assert not url.endswith(".edf")
+        return digest(url)
+
+    return checked
+
+
+@pytest.mark.parametrize("other_sample", [0, -1])
+def test_electrode_that_stands_twice_with_other_samples_is_refused(config, tmp_path, other_sample):
+    root = tmp_path / "edf"
+    write_corpus(root)
+    path = root / "dev" / "aaaaaaac_s001_t000.edf"
+    edf = edfio.read_edf(path)
+    data = edf.signals[0].data.copy()
+    data[other_sample] += 10
+    twin = edfio.EdfSignal(
+        data,
+        RATE_HZ,
+        label=edf.signals[0].label,
+        physical_dimension="uV",
+        physical_range=(-9000, 9000),
+    )
+    edf.append_signals(twin)
+    edf.write(path)
+    with pytest.raises(CacheError, match=r"aaaaaaac_s001_t000: Fp1 stands 2 times, with different"):
+        build(replace(config, root=str(root)))
+    assert not list(cache_folder(config).rglob("*.partial"))
+
+
+def test_worker_processes_take_large_pages_and_this_one_stays_as_it_was(monkeypatch):
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.tcache_count=7")
+    with large_pages(), open_executor(2) as executor:
+        seen = executor.submit(os.getenv, "GLIBC_TUNABLES").result()
+    assert seen == "glibc.malloc.tcache_count=7:glibc.malloc.hugetlb=1"
+    assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.tcache_count=7"
 
 
 def test_recording_claimed_by_another_process_is_waited_for(config, caplog):

@@ -55,7 +55,7 @@ def test_label_vocabulary_and_format_version_are_in_the_key(monkeypatch):  # les
     before = cache_key(CONFIG)
     monkeypatch.setattr(key, "LABEL_VOCABULARY", "seizure:seiz")
     other_labels = cache_key(CONFIG)
-    monkeypatch.setattr(key, "FORMAT_VERSION", 2)
+    monkeypatch.setattr(key, "FORMAT_VERSION", key.FORMAT_VERSION + 1)
     assert len({before, other_labels, cache_key(CONFIG)}) == 3
 
 

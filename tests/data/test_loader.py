@@ -12,7 +12,9 @@ from bgb.corpora import find_corpus
 from bgb.data.key import cache_folder
 from bgb.data.loader import WindowLoader
 from bgb.data.module import EegDataModule
+from bgb.data.npz import SignalHandle
 from bgb.data.windows import WindowBatch
+from bgb.detectors.frontend import Frontend
 from bgb.errors import CacheError
 
 SAMPLING = SamplingConfig(windows_per_epoch=22)  # the sixth batch holds two windows
@@ -67,7 +69,7 @@ def test_seizure_windows_are_in_the_epoch(make_loader):  # lesson 14
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-@pytest.mark.parametrize("residency", ["disk", "memory", "auto"])
+@pytest.mark.parametrize("residency", ["disk", "memory", "device", "auto"])
 def test_bytes_do_not_depend_on_residency_or_threads(make_loader, residency, threads):
     expected = list(make_loader())
     loader = make_loader(residency=residency, threads=threads)
@@ -88,15 +90,70 @@ def test_consumer_may_keep_its_batches(make_loader):
     assert all(torch.equal(batch.tiles_BSCR, copy) for batch, copy in copies)
 
 
+def test_consumer_may_keep_a_part_of_every_batch(make_loader):
+    parts = [(batch.tiles_BSCR[-1, 3:], batch.tiles_BSCR.clone()) for batch in make_loader()]
+    assert all(torch.equal(part, copy[-1, 3:]) for part, copy in parts)
+
+
+def test_memory_of_batches_is_used_again(make_loader):
+    loader = make_loader(threads=2)
+    places = {batch.tiles_BSCR.data_ptr() for _ in range(10) for batch in loader}
+    assert len(places) <= 4 < 10 * len(loader)  # two ahead, one in use, one just let go of
+    assert 1 <= len(loader._buffers._free) <= 4
+
+
+@pytest.mark.parametrize("residency", ["disk", "memory"])
+def test_float_batches_hold_the_same_numbers_channel_by_channel(make_loader, residency):
+    loader = make_loader(residency=residency, dtype=torch.float32, threads=2)
+    for floats, steps in zip(loader, make_loader(), strict=True):
+        assert floats.tiles_BSCR.dtype == torch.float32
+        assert floats.tiles_BSCR.transpose(1, 2).is_contiguous()
+        assert torch.equal(floats.tiles_BSCR, steps.tiles_BSCR.float())
+        assert same(floats[1:], steps[1:])
+
+
+@pytest.mark.parametrize("dtype", [torch.int16, torch.float32])
+def test_detector_sees_the_same_in_both_types(make_loader, cache, dtype):
+    frontend = Frontend(cache.spec, rate_hz=64, normalise="window")
+    for batch, steps in zip(make_loader(dtype=dtype), make_loader(), strict=True):
+        seen = frontend(batch.tiles_BSCR, batch.present_BC)
+        assert torch.equal(seen, frontend(steps.tiles_BSCR, steps.present_BC))
+
+
+def test_windows_that_are_not_in_memory_are_announced_then_read(make_loader, monkeypatch):
+    announced = []
+
+    def announce(self, start_second, stop_second):
+        announced.append((start_second, stop_second))
+
+    def read_into(self, tiles_SCR, start_second):
+        assert len(announced) % 4 == 0 or len(announced) == 22  # all of a batch before any is read
+        read(self, tiles_SCR, start_second)
+
+    expected = list(make_loader())
+    read = SignalHandle.read_into
+    monkeypatch.setattr(SignalHandle, "read_cached", lambda *_: False)
+    monkeypatch.setattr(SignalHandle, "announce", announce)
+    monkeypatch.setattr(SignalHandle, "read_into", read_into)
+    for dtype in (torch.int16, torch.float32):
+        announced.clear()
+        got = list(make_loader(residency="disk", dtype=dtype))
+        assert len(announced) == 22
+        assert all(torch.equal(a.tiles_BSCR, b.tiles_BSCR.to(dtype)) for a, b in zip(got, expected))
+
+
+@pytest.mark.parametrize("residency", ["disk", "device"])
 @pytest.mark.parametrize("position", [0, 1, 5, 6])
-def test_loaded_state_continues_with_the_very_next_batch(make_loader, position):  # lesson 67
-    first = make_loader(threads=3)
+def test_loaded_state_continues_with_the_very_next_batch(
+    make_loader, position, residency
+):  # lesson 67
+    first = make_loader(threads=3, residency=residency)
     iterator = iter(first)
     for _ in range(position):
         next(iterator)
     state = first.state_dict()
     expected = [*iterator, *first] if position < 6 else list(first)
-    resumed = make_loader()
+    resumed = make_loader(residency=residency)
     resumed.load_state_dict(state)
     got = [*resumed, *resumed] if 0 < position < 6 else list(resumed)
     assert len(got) == {0: 6, 1: 11, 5: 7, 6: 6}[position]

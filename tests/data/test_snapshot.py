@@ -10,6 +10,7 @@ from tiny_corpus import RECORDINGS, write_corpus
 import bgb.data.source as source_module
 from bgb.corpora import find_corpus
 from bgb.data.build import build_cache
+from bgb.data.key import FORMAT_VERSION
 from bgb.data.manifest import MANIFEST, load_manifest
 from bgb.data.module import EegDataModule
 from bgb.data.snapshot import SNAPSHOTS, read_snapshot
@@ -110,7 +111,7 @@ def test_roots_with_different_recordings_are_not_confused(own_config, tmp_path):
 def test_damaged_list_is_refused(own_config):
     folder = build(own_config).folder
     (path,) = (folder / SNAPSHOTS).iterdir()
-    path.write_text('{"format_version": 1}')
+    path.write_text(f'{{"format_version": {FORMAT_VERSION}}}')
     with pytest.raises(CacheError, match=r"damaged .*'train'.*write it anew"):
         read_snapshot(alone(own_config))
     build(own_config)

@@ -7,7 +7,7 @@ from tiny_corpus import RATE_HZ
 from bgb.config.data import PreprocessConfig
 from bgb.data.tiles import count_seconds, tile_recording
 from bgb.eeg.events import Event
-from bgb.eeg.filters import preprocess
+from bgb.eeg.filters import preprocess, preprocess_reference
 from bgb.eeg.montage import DOUBLE_BANANA, ELECTRODES
 from bgb.eeg.recording import Recording
 from bgb.errors import CacheError, ChannelError
@@ -109,3 +109,35 @@ def test_reversed_derivation_is_negated():
     turned_CT[0] *= -1
     turned = Recording(turned_CT, RATE_HZ, ("F3-Fp1", *DOUBLE_BANANA[1:]), (), 10.0)
     np.testing.assert_array_equal(tile(turned).tiles_SCR, tile(straight).tiles_SCR)
+
+
+def test_tiles_of_many_blocks_equal_the_reference(monkeypatch):
+    monkeypatch.setattr("bgb.eeg.filter_plan._BLOCK_SAMPLES", 40 * RATE_HZ)
+    monkeypatch.setattr("bgb.eeg.filter_plan._LARGEST_OVERLAP", 0.5)
+    source = recording(duration_s=100.5)
+    tiled = tile(source)
+    expected_CT = preprocess_reference(source.signals_CT[::-1], RATE_HZ, PREPROCESS)
+    cached_CT = tiled.tiles_SCR.transpose(1, 0, 2).reshape(19, -1)
+    np.testing.assert_allclose(cached_CT[:, : expected_CT.shape[1]] * 0.1, expected_CT, atol=0.051)
+    assert not cached_CT[:, expected_CT.shape[1] :].any()
+    rms_uv = [row["rms_uv"] for row in tiled.statistics]
+    np.testing.assert_allclose(rms_uv, np.sqrt((expected_CT**2).mean(axis=1)), atol=0.01)
+
+
+@pytest.mark.parametrize("num_samples", [1, 63, 64, 65, 36 * 64 + 1, 10 * 36 * 64])
+def test_last_tile_is_there_however_little_it_holds(monkeypatch, num_samples):
+    """At 640 Hz a second may begin that has not a sample at 64 Hz, just where a block ends."""
+    monkeypatch.setattr("bgb.eeg.filter_plan._BLOCK_SAMPLES", 60 * RATE_HZ)
+    monkeypatch.setattr("bgb.eeg.filter_plan._LARGEST_OVERLAP", 0.5)
+    signals_CT = np.ones((19, 10 * num_samples + 4), np.float32)
+    duration_s = signals_CT.shape[1] / 640
+    tiled = tile(Recording(signals_CT, 640, ELECTRODES, (), duration_s))
+    assert tiled.num_seconds == count_seconds(duration_s)
+    assert not tiled.tiles_SCR[-1, :, 1:].any() or num_samples % 64 not in (0, 1)
+
+
+def test_samples_that_are_not_finite_are_refused():
+    source = recording()
+    source.signals_CT[3, 100] = np.nan
+    with pytest.raises(CacheError, match="rec_1: the filtered signal is not finite; exclude"):
+        tile(source)

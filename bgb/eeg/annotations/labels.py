@@ -8,9 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import fsspec
-
 from bgb.eeg.events import BACKGROUND_LABELS, Event, clip_events, is_seizure
+from bgb.eeg.remote import read_url
 from bgb.errors import AnnotationError
 
 _log = logging.getLogger(__name__)
@@ -65,9 +64,7 @@ class Line:
 def read_text(path: str) -> str:
     """Read a text file, local or remote."""
     try:
-        with fsspec.open(path, "rb") as file:
-            content: bytes = file.read()
-        return content.decode("utf-8-sig")
+        return read_url(path).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise AnnotationError(
             f"no label file {path}; give the right path, or annotations=None for none"
