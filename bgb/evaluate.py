@@ -24,7 +24,13 @@ def prepare(session: Any, configs: list[Any], *, progress: bool) -> None:  # Any
     """Nothing: the run folder and its caches lie on the volume already."""
 
 
-@command(EvaluateConfig, name="evaluate", prepare=prepare)
+def show_job(job: Path) -> None:
+    """Print the scores of a job that came back from a rented machine."""
+    for scores in sorted(job.glob("*/scores.json")):
+        print_scores(scores.parent)
+
+
+@command(EvaluateConfig, name="evaluate", prepare=prepare, show=show_job)
 def main(config: EvaluateConfig) -> None:
     """Score, write events and scores.json, print the table."""
     from bgb import job

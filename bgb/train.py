@@ -12,6 +12,7 @@ from typing import Any
 
 from bgb.config.compose import command, to_frozen
 from bgb.config.schema import TrainConfig
+from bgb.evaluate import show_job
 
 
 def prepare(session: Any, configs: list[Any], *, progress: bool) -> None:  # Any: see Prepare
@@ -23,7 +24,7 @@ def prepare(session: Any, configs: list[Any], *, progress: bool) -> None:  # Any
     prepare_caches(session, configs, progress=progress)
 
 
-@command(TrainConfig, name="train", prepare=prepare)
+@command(TrainConfig, name="train", prepare=prepare, show=show_job)
 def main(config: TrainConfig) -> float:
     """Train and score unless that is done already; print the table and where the run lies.
 

@@ -52,13 +52,18 @@ def config_dir() -> Path:
 
 
 def command(
-    schema: type[_ConfigT], *, name: str, prepare: Prepare | None = None
+    schema: type[_ConfigT],
+    *,
+    name: str,
+    prepare: Prepare | None = None,
+    show: Callable[[Path], None] | None = None,
 ) -> Callable[[Callable[[_ConfigT], _ReturnT]], Callable[[], None]]:
     """Make a Hydra program of a function: check keys, compose, convert, report errors plainly.
 
     With `prepare` it is a program whose jobs `+infra=` sends to rented machines: `--multirun` is
     added, because Hydra uses a launcher only then, and the launcher calls `prepare` before the
-    first job starts. It finds it, and a check of a composed job, as attributes of the task.
+    first job starts, and `show` with the folder of each job that came back. It finds them, and a
+    check of a composed job, as attributes of the task.
     """
 
     def decorate(function: Callable[[_ConfigT], _ReturnT]) -> Callable[[], None]:
@@ -90,7 +95,7 @@ def command(
         def check(composed: DictConfig) -> None:
             to_frozen(composed, schema)
 
-        task.check, task.prepare = check, prepare  # type: ignore[attr-defined]
+        vars(task).update(check=check, prepare=prepare, show=show)
 
         return main
 

@@ -87,8 +87,16 @@ class Sweep:
             self._fetch_rest(ledger, sent)
             if any(one.reply is None for one in sent):
                 self._carry_out(ledger, sent)
-        _LOG.info("%s", _outcome(sent, self._dir))
+        _LOG.info("%s", _outcome(sent, ledger, self._dir))
+        self._show(sent)
         return [_returned(one) for one in sent]
+
+    def _show(self, sent: Sequence[Sent]) -> None:
+        """Let the task show what its finished jobs left here."""
+        show: Callable[[Path], None] | None = getattr(self._task, "show", None)
+        for one in sent:
+            if show is not None and isinstance(one.reply, Done):
+                show(one.job.local)
 
     def close(self) -> None:
         """Stop the app, unless jobs of it go on."""
@@ -276,7 +284,9 @@ def _returned(sent: Sent) -> JobReturn:
     raise AssertionError(f"job {sent.job.num} has not ended")
 
 
-def _outcome(sent: Sequence[Sent], folder: Path) -> str:
+def _outcome(sent: Sequence[Sent], ledger: Ledger, folder: Path) -> str:
+    """Return one line; the dollars are those of all calls that these jobs ever took."""
     done = sum(isinstance(one.reply, Done) for one in sent)
-    usd = dollars(sum(one.usd for one in sent))
+    records = [ledger.records[one.job.num] for one in sent]
+    usd = dollars(sum(record.usd + record.earlier_usd for record in records))
     return f"{done} of {len(sent)} jobs done, {usd}; results in {folder}"

@@ -105,10 +105,12 @@ def _not_found(text: str, infra: InfraConfig) -> InfraError:
     secrets = [*infra.secrets, *([infra.bucket.secret] if infra.bucket.secret else [])]
     for secret in secrets:
         if secret in text:
-            key = "infra.bucket.secret" if secret == infra.bucket.secret else "infra.secrets"
+            of_bucket = secret == infra.bucket.secret
+            key = "infra.bucket.secret" if of_bucket else "infra.secrets"
+            out = "set infra.bucket.secret=null" if of_bucket else "take it out of infra.secrets"
             return InfraError(
                 f"{key}: there is no Modal secret {secret!r} ({text}); make it with `modal secret "
-                f"create {secret} NAME=VALUE`, or take it out of {key}"
+                f"create {secret} NAME=VALUE`, or {out}"
             )
     if infra.volume.name in text:
         return InfraError(

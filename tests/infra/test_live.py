@@ -50,6 +50,7 @@ def test_one_run_needs_no_multirun_flag_and_comes_back(
     (sweep,) = (tmp_path / "runs" / "sweeps").iterdir()
     check_run(sweep, 0)
     assert "1 of 1 jobs done" in output
+    assert "All summed" in output  # the scores, as a run on this machine prints them
     assert not (tmp_path / "data").exists()  # nothing was generated or trained here
     options = {one["name"]: one for one in fake_modal.function_options()}
     assert options["job"]["volumes"].keys() == {"/results"}
