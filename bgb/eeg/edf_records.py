@@ -15,6 +15,7 @@ from bgb.eeg.edf_header import EdfHeader
 from bgb.errors import EdfError
 
 _CHUNK_BYTES = 1 << 20  # read at once: hashed, checked and scaled while it is in the cache
+_NO_OFFSET = 1e-6  # of a digital step: what rounding makes of a symmetrical range
 
 
 class EdfRecords:
@@ -65,7 +66,8 @@ class EdfRecords:
             scale = self._scales[row]
             out_T.reshape(len(chunk_NL), -1)[:] = chunk_NL[:, self._columns[row]]
             out_T *= np.float32(scale.gain_uv)
-            out_T += np.float32(scale.offset_uv)
+            if abs(scale.offset_uv) > _NO_OFFSET * abs(scale.gain_uv):
+                out_T += np.float32(scale.offset_uv)
 
     def _look(self, chunk_NL: NDArray[np.int16]) -> None:
         if self._annotations is not None:

@@ -18,13 +18,16 @@ from bgb.eeg.channels import assign_channels
 from bgb.eeg.edf import read_edf
 
 _ONE = """
-import resource, sys
+import re, sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
+import scipy.fft, edfio
 from pipelines import ours
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def largest_mb():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+before = largest_mb()
 ours(Path({edf!r}), Path({folder!r}))
-print(before / 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(before, largest_mb())
 """
 _BUILD = """
 import sys
@@ -95,8 +98,12 @@ def kills(work: Path, num_kills: int) -> dict[str, Any]:
     root, cache = work / "many", work / "killed"
     generator, finished = np.random.default_rng(0), []
     for _ in range(num_kills):
+        before = set(cache.rglob("*.npz*"))
         builder = _build(root, cache)
-        time.sleep(float(generator.uniform(0.5, 2.5)))
+        wanted = int(generator.integers(1, 4))  # new files, half-written ones counted too
+        while len(set(cache.rglob("*.npz*")) - before) < wanted and builder.poll() is None:
+            time.sleep(0.001)
+        time.sleep(float(generator.uniform(0, 0.03)))
         os.kill(builder.pid, signal.SIGKILL)
         builder.communicate()
         finished.append(len(list(cache.rglob("*.npz"))))

@@ -84,6 +84,8 @@ def _speed(work: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
                 if turn > 3 and times[title][-1][0] > 1:
                     continue
                 taken = _time(pipeline, edf, work / "out")
+                if taken[0] < 1:  # once more: a worker does nothing else in between
+                    taken = _time(pipeline, edf, work / "out")
                 if turn:  # the first warms up
                     times[title].append(taken)
         rows += [_row(title, rate_hz, taken) for title, taken in times.items()]

@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import platform
 import time
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -63,7 +64,7 @@ def main() -> None:
     here = Path(__file__).parent
     (here / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     _plot(results["sizes"], here / "scale.svg")
-    Console().print(_table(results), _facts(results))
+    Console(width=120).print(_table(results), _facts(results))
 
 
 def _arguments() -> argparse.Namespace:
@@ -103,27 +104,29 @@ def _sizes(root: Path, sizes: list[int]) -> list[dict[str, float]]:
 
 
 def _measure(config: DataConfig, folder: Path) -> dict[str, float]:
-    """Return seconds of each step (the median of repeats, but for the slow ones) and bytes."""
+    """Return seconds of each step (medians of the short ones), wall and CPU, and bytes."""
     row: dict[str, float] = {}
-    row["manifest"], _ = _timed(
-        lambda: write_manifest(folder, refresh_manifest(folder, force=True))
-    )
+
+    def step(name: str, work: Callable[[], Any], repeats: int = 1) -> Any:  # Any: its result
+        timed = [_timed(work) for _ in range(repeats)]
+        row[name] = median(seconds for seconds, _, _ in timed)
+        row[f"cpu_{name}"] = median(cpu for _, cpu, _ in timed)
+        return timed[-1][-1]
+
+    step("manifest", lambda: write_manifest(folder, refresh_manifest(folder, force=True)))
     row["manifest_bytes"] = (folder / "manifest.json").stat().st_size
     gc.collect()
     before = _resident()
-    row["open"], cache = _timed(lambda: open_cache(folder))
+    cache = step("open", lambda: open_cache(folder))
     gc.collect()
     row["cache_bytes"] = _resident() - before
-    row["open"] = median([row["open"], *(_timed(lambda: open_cache(folder))[0] for _ in range(2))])
-    row["check"] = _repeated(lambda: check_cache(cache))
+    step("check", lambda: check_cache(cache), REPEATS)
     train = cache.split("train")
-    row["index"] = _repeated(lambda: index_windows(train, window_s=config.window_s))
-    before = _resident()
-    index = index_windows(train, window_s=config.window_s)
-    row["index_bytes"] = max(0, _resident() - before)
-    row["epoch"] = _repeated(lambda: draw_epoch(index, config.sampling, seed=0, epoch=0))
-    row["first_batch"], _ = _timed(lambda: _first_batch(config, train))
-    row["verify"], files = _timed(lambda: verify_cache(folder))
+    index = step("index", lambda: index_windows(train, window_s=config.window_s), REPEATS)
+    step("epoch", lambda: draw_epoch(index, config.sampling, seed=0, epoch=0), REPEATS)
+    row["index_bytes"] = _allocated(lambda: index_windows(train, window_s=config.window_s))
+    step("first_batch", lambda: _first_batch(config, train))
+    files = step("verify", lambda: verify_cache(folder))
     assert not [file.problem for file in files if file.problem]
     row["verify_bytes"] = sum(file.num_bytes for file in files)
     return row
@@ -143,14 +146,19 @@ def _first_batch(config: DataConfig, train: Any) -> Any:  # Any: recordings; a b
     return next(iter(loader))
 
 
-def _timed(work: Callable[[], Any]) -> tuple[float, Any]:  # Any: whatever it returns
-    started = time.perf_counter()
+def _timed(work: Callable[[], Any]) -> tuple[float, float, Any]:  # Any: whatever it returns
+    started, cpu_started = time.perf_counter(), time.process_time()
     result = work()
-    return time.perf_counter() - started, result
+    return time.perf_counter() - started, time.process_time() - cpu_started, result
 
 
-def _repeated(work: Callable[[], Any]) -> float:  # Any: as above
-    return median(_timed(work)[0] for _ in range(REPEATS))
+def _allocated(work: Callable[[], Any]) -> int:  # Any: as above
+    tracemalloc.start()
+    result = work()
+    num_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    del result
+    return num_bytes
 
 
 def _resident() -> int:
@@ -158,11 +166,17 @@ def _resident() -> int:
 
 
 def _slope(rows: list[dict[str, float]], step: str) -> dict[str, float]:
-    """Fit seconds = factor * recordings ** exponent over the sizes from 3,000 on."""
+    """Fit CPU seconds = factor * recordings ** exponent over the sizes from 3,000 on.
+
+    CPU and not wall: neighbours on a shared machine stretch the latter.
+    """
     rows = [row for row in rows if row["recordings"] >= 3000] or rows
-    size, seconds = (np.log([row[name] for row in rows]) for name in ("recordings", step))
+    size, seconds = (np.log([row[name] for row in rows]) for name in ("recordings", f"cpu_{step}"))
     exponent = float(np.polyfit(size, seconds, 1)[0]) if len(rows) > 1 else float("nan")
-    return {"exponent": exponent, "us_a_recording": 1e6 * rows[-1][step] / rows[-1]["recordings"]}
+    return {
+        "exponent": exponent,
+        "us_a_recording": 1e6 * rows[-1][f"cpu_{step}"] / rows[-1]["recordings"],
+    }
 
 
 def _disk(root: Path, num_files: int) -> dict[str, float]:
@@ -182,7 +196,7 @@ def _disk(root: Path, num_files: int) -> dict[str, float]:
         rates["direct"].append(num_bytes / _timed(lambda: _read_direct(paths))[0])
         _forget(paths)
         for name in ("verify_cold", "verify_warm"):
-            seconds, files = _timed(lambda: verify_cache(folder))
+            seconds, _, files = _timed(lambda: verify_cache(folder))
             assert not any(file.problem for file in files)
             rates[name].append(num_bytes / seconds)
     medians = {f"{name}_bytes_per_s": median(values) for name, values in rates.items()}
@@ -235,7 +249,7 @@ def _import(root: Path, num_files: int) -> dict[str, float]:
             np.stack([array[..., cut] for cut in cuts]) for array in (signal_CT, label_T)
         )
         np.savez_compressed(path, windows=windows, labels=labels)
-    seconds, report = _timed(lambda: import_cache(config_for(root / "new"), str(root / "old")))
+    seconds, _, report = _timed(lambda: import_cache(config_for(root / "new"), str(root / "old")))
     return {
         "files": num_files,
         "seconds": seconds,
@@ -246,11 +260,11 @@ def _import(root: Path, num_files: int) -> dict[str, float]:
 
 def _table(results: dict[str, Any]) -> Table:  # Any: JSON
     rows = results["sizes"]
-    table = Table(title="seconds, by number of recordings")
+    table = Table(title="wall seconds, by number of recordings")
     table.add_column("step")
     for row in rows:
         table.add_column(f"{row['recordings']:,}", justify="right")
-    table.add_column("us a recording", justify="right")
+    table.add_column("CPU us a recording", justify="right")
     table.add_column("grows as n to the", justify="right")
     for step in STEPS:
         slope = results["slopes"][step]
@@ -286,10 +300,12 @@ def _plot(rows: list[dict[str, float]], path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(6, 4.2), layout="constrained")
     size = [row["recordings"] for row in rows]
     for step in STEPS:
-        axes.loglog(size, [row[step] for row in rows], marker="o", label=step.replace("_", " "))
-    steepest = np.array(size) * rows[-1]["verify"] / size[-1] * 2
+        axes.loglog(
+            size, [row[f"cpu_{step}"] for row in rows], marker="o", label=step.replace("_", " ")
+        )
+    steepest = np.array(size) * rows[-1]["cpu_verify"] / size[-1] * 2
     axes.loglog(size, steepest, color="grey", linestyle=":", label="linear")
-    axes.set(xlabel="recordings", ylabel="seconds", title="Cost by the size of the corpus")
+    axes.set(xlabel="recordings", ylabel="CPU seconds", title="Cost by the size of the corpus")
     axes.legend(fontsize="small")
     axes.grid(alpha=0.3)
     figure.savefig(path, metadata={"Date": None})

@@ -46,7 +46,8 @@ def configured(tmp_path):
         config = hydra.compose_config("main", words, run_mode=RunMode.MULTIRUN)
         return HydraContext(hydra.config_loader, Callbacks(config)), config
 
-    return compose
+    yield compose
+    GlobalHydra.instance().clear()
 
 
 @pytest.fixture

@@ -144,6 +144,7 @@ def test_bad_machine_or_full_volume_fails_one_job_and_the_others_go_on(cloud, pr
 def test_bad_machine_before_any_container_worked_ends_the_sweep(cloud, program):
     cloud.replies[1] = Failure("machine", "nvidia-smi finds no GPU")
     cloud.hold, cloud.late_report = {2}, {"call_id": "of another sweep"}
+    cloud.kill_at = 200  # rather than to wait for ever
     with pytest.raises(InfraError, match="job 0 could not begin, nor can any other: nvidia-smi"):
         program().launch(JOBS, 0)
     assert cloud.cancelled == ["fc-1"]
