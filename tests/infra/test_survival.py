@@ -30,7 +30,7 @@ KEY = "a-secret-that-must-not-travel"
 LEARNING_RATES = ("1e-3", "2e-3", "3e-3", "4e-3", "5e-3", "1e18")  # the last one diverges
 PREEMPTED, KILLED, FAILING = 0, 1, 5
 SMALL = (
-    *("+experiment=smoke", "trainer.max_epochs=3", "trainer.threads=1", "logger=csv"),
+    *("+experiment=smoke", "trainer.max_epochs=6", "trainer.threads=1", "logger=csv"),
     *("data.sampling.windows_per_epoch=64", "evaluation.baseline=false"),
 )
 REMOTE = ("+infra=modal_cpu", "infra.max_containers=3", "infra.poll_s=0.3")
@@ -64,9 +64,10 @@ def metrics(run: Path) -> list[dict[str, str]]:
 
 
 def ledger(sweep: Path) -> list[dict[str, object]]:
+    """Return the lines about jobs, in order."""
     path = sweep / ".modal" / "jobs.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines[1:]]
+    return [line for line in map(json.loads, lines) if "num" in line]
 
 
 def call_of(sweep: Path, num: int) -> str | None:
@@ -95,12 +96,19 @@ def run_on_volume(modal: FakeModal, num: int) -> Path | None:
 
 
 def disturb(modal: FakeModal, sweep: Path) -> None:
-    """Preempt one job and kill another, each after its first committed checkpoint."""
-    for num in (PREEMPTED, KILLED):
-        modal.wait_until(lambda num=num: run_on_volume(modal, num), timeout_s=180)
+    """Preempt one job and kill another, each as soon as its first checkpoint is committed."""
+    waiting = {PREEMPTED, KILLED}
+    while waiting:
+        num = modal.wait_until(lambda: next_with_checkpoint(modal, waiting), timeout_s=300) - 1
         task_id = container_of(modal, call_of(sweep, num))
         assert task_id is not None, f"job {num} ended before it could be disturbed"
         modal.preempt(task_id, grace_s=20) if num == PREEMPTED else modal.kill(task_id)
+        waiting.remove(num)
+
+
+def next_with_checkpoint(modal: FakeModal, nums: set[int]) -> int:
+    """Return one more than the number of a job with a committed checkpoint; 0 for none."""
+    return next((num + 1 for num in sorted(nums) if run_on_volume(modal, num)), 0)
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +189,7 @@ def test_output_tells_failure_resume_and_sum(survived: Path) -> None:
     assert "at most $" in output
     log = (survived / "sweep" / str(PREEMPTED) / "job.log").read_text()
     assert "goes on at epoch" in log  # of the second attempt, below what the first one said
-    assert log.index("epoch 1/3") < log.index("goes on at epoch") < log.index("epoch 3/3")
+    assert log.index("epoch 1/6") < log.index("goes on at epoch") < log.index("epoch 6/6")
 
 
 def test_seconds_and_dollars_are_in_the_provenance_of_the_run(survived: Path) -> None:
