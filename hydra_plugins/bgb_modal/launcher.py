@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
-from hydra.errors import HydraException
+from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -47,7 +47,7 @@ class BgbModalLauncher(Launcher):
                 )
             return self._sweep.launch(job_overrides, initial_job_idx)
         except BgbError as error:  # Hydra prints its own errors without a traceback
-            raise HydraException(f"{type(error).__name__}: {error}") from error
+            raise CompactHydraException(f"{type(error).__name__}: {error}") from error
 
 
 def _to_infra(values: Mapping[str, Any]) -> InfraConfig:  # Any: keys of hydra.launcher
