@@ -88,7 +88,7 @@ def test_repeated_command_trains_nothing_and_prints_the_same(place: Workplace) -
     rows = read_metrics(place.run / "metrics.csv")
     assert place.type(*SMOKE).stdout == place.output
     assert read_metrics(place.run / "metrics.csv") == rows
-    assert len(list(place.folder.glob("runs/synthetic-*"))) == 1
+    assert len(list(place.folder.glob("runs/smoke-*"))) == 1
 
 
 def test_evaluate_repeats_the_scores(place: Workplace) -> None:

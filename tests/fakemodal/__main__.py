@@ -7,6 +7,7 @@ Type `preempt TASK` or `kill TASK` to see how a job takes it (TASK as printed, e
 import argparse
 import contextlib
 import shlex
+import signal
 import sys
 import tempfile
 import threading
@@ -27,6 +28,8 @@ _POLL_S = 0.3
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until interrupted."""
     options = _parser().parse_args(arguments)
+    # A shell that starts it in the background lets it ignore Ctrl-C, and all that it starts, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with contextlib.ExitStack() as stack:
         root = options.root or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         root.mkdir(parents=True, exist_ok=True)
