@@ -7,6 +7,7 @@ and schedule, so a checkpoint between two batches is exact.
 # Shapes: B batch, K output steps
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -83,12 +84,14 @@ class SeizureModule(pl.LightningModule):
         """
         optimizer, scheduler = self._optimizer(), self._scheduler()
         optimizer.zero_grad()
-        loss, norm = self._backward(batch), self._gradient_norm()
+        parameters = [each for group in optimizer.param_groups for each in group["params"]]
+        loss, norm = self._backward(batch), _gradient_norm(parameters)
         # The one time in a step that the CPU waits for the device.
         numbers = dict(zip(("loss", "grad_norm"), torch.stack((loss, norm)).cpu()))
         if not all(number.isfinite() for number in numbers.values()):
             raise RunError(self._diagnosis(loss, batch, batch_idx))
-        self._clip(norm)
+        if self.gradient_clip:
+            clip_grads_with_norm_(parameters, self.gradient_clip, norm)
         optimizer.step()
         scheduler.step()
         return numbers
@@ -124,16 +127,6 @@ class SeizureModule(pl.LightningModule):
             propagate=self.manual_backward,
         )
 
-    def _gradients(self) -> list[Tensor]:
-        return [each.grad for each in self.detector.parameters() if each.grad is not None]
-
-    def _gradient_norm(self) -> Tensor:
-        return get_total_norm(self._gradients())
-
-    def _clip(self, norm: Tensor) -> None:
-        if self.gradient_clip:
-            clip_grads_with_norm_(self.detector.parameters(), self.gradient_clip, norm)
-
     def _diagnosis(self, loss: Tensor, batch: WindowBatch, batch_idx: int) -> str:
         logits_BK = self(batch.tiles_BSCR, batch.present_BC)
         finite_B = torch.isfinite(logits_BK).all(dim=1)
@@ -147,6 +140,10 @@ class SeizureModule(pl.LightningModule):
             f"weights that are not finite: {weights or 'none'}; "
             "lower optimizer.lr, or look at these windows"
         )
+
+
+def _gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+    return get_total_norm([each.grad for each in parameters if each.grad is not None])
 
 
 def parameter_groups(
