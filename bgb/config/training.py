@@ -50,6 +50,9 @@ class TrainerConfig:
     max_epochs: int = option(8, "epochs to train", unit="epochs")
     accelerator: str = option("auto", "auto, cpu or gpu")
     precision: str = option("32-true", "32-true or bf16-mixed")
+    micro_batch: int = option(
+        0, "windows of a batch that the detector takes at once; 0 = all", unit="windows"
+    )
     threads: int = option(0, "CPU threads of torch; 0 = all cores")
     val_every_epochs: int = option(1, "epochs between validations", unit="epochs")
     val_hours: float = option(2.0, "most EEG that one validation scores", unit="h")
@@ -68,7 +71,7 @@ class TrainerConfig:
             trainer__checkpoint_minutes=self.checkpoint_minutes,
             trainer__log_every_steps=self.log_every_steps,
         )
-        not_negative(trainer__threads=self.threads)
+        not_negative(trainer__threads=self.threads, trainer__micro_batch=self.micro_batch)
         one_of("trainer.accelerator", self.accelerator, ACCELERATORS)
         one_of("trainer.precision", self.precision, ("32-true", "bf16-mixed"))
         one_of("trainer.monitor", self.monitor, VALIDATION_METRICS)

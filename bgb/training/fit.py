@@ -36,6 +36,7 @@ from bgb.training.loggers import build_loggers, close_loggers
 from bgb.training.module import Schedule, SeizureModule
 from bgb.training.provenance import Spending
 from bgb.training.run_folder import RunFolder
+from bgb.training.step import check_pieces
 
 _log = logging.getLogger(__name__)
 
@@ -87,13 +88,21 @@ def build_data(config: TrainConfig) -> EegDataModule:
 
 
 def build_module(config: TrainConfig, detector: Detector) -> SeizureModule:
-    """Wrap a detector with loss, optimiser and schedule."""
-    optimizer = config.optimizer
+    """Wrap a detector with loss, optimiser and schedule.
+
+    Raises
+    ------
+    ConfigError : the detector cannot take a batch in pieces.
+    """
+    optimizer, micro_batch = config.optimizer, config.trainer.micro_batch
+    check_pieces(detector, micro_batch=micro_batch, batch_size=config.data.batch_size)
     return SeizureModule(
         detector,
         lr=optimizer.lr,
         weight_decay=optimizer.weight_decay,
         schedule=Schedule(optimizer.warmup_fraction, optimizer.final_fraction),
+        gradient_clip=optimizer.gradient_clip,
+        micro_batch=micro_batch,
         config_text=dump_config(config),
     )
 
@@ -116,7 +125,6 @@ def build_trainer(
         devices=1,
         precision="bf16-mixed" if trainer.precision == "bf16-mixed" else "32-true",
         max_epochs=trainer.max_epochs,
-        gradient_clip_val=config.optimizer.gradient_clip or None,
         log_every_n_steps=min(trainer.log_every_steps, num_batches),
         logger=build_loggers(config.logger, folder, resumed_step=resumed_step),
         callbacks=_callbacks(config, folder, validation, saved, show_bar=show_bar),

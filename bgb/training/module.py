@@ -1,23 +1,28 @@
 """SeizureModule: loss, optimiser and schedule around a detector.
 
-Binary cross-entropy on the steps that lie inside the recording. Imbalance is the sampler's business
-alone: a weighted loss on top of balanced windows collapsed the predecessor (lesson 15).
+One batch is one optimiser step: nothing is carried from a batch to the next but weights, optimiser
+and schedule, so a checkpoint between two batches is exact.
 """
 
 # Shapes: B batch, K output steps
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector
 from bgb.errors import RunError
+from bgb.training.losses import BinaryCrossEntropy
+from bgb.training.step import backward
 
 
 class Schedule(NamedTuple):
@@ -37,7 +42,13 @@ class Schedule(NamedTuple):
 
 
 class SeizureModule(pl.LightningModule):
-    """Train a detector with AdamW; the configuration's text travels in every checkpoint."""
+    """Train a detector with AdamW; the configuration's text travels in every checkpoint.
+
+    Parameters
+    ----------
+    gradient_clip : largest gradient norm; 0 = not clipped.
+    micro_batch : windows that go through the detector at once; 0 = the whole batch.
+    """
 
     def __init__(
         self,
@@ -46,13 +57,19 @@ class SeizureModule(pl.LightningModule):
         lr: float,
         weight_decay: float,
         schedule: Schedule,
+        gradient_clip: float = 0.0,
+        micro_batch: int = 0,
         config_text: str = "",
     ) -> None:
         super().__init__()
+        self.automatic_optimization = False
         self.detector = detector
+        self.loss = BinaryCrossEntropy()
         self.lr = lr
         self.weight_decay = weight_decay
         self.schedule = schedule
+        self.gradient_clip = gradient_clip
+        self.micro_batch = micro_batch
         self.config_text = config_text
 
     def forward(self, tiles_BSCR: Tensor, present_BC: Tensor) -> Tensor:
@@ -60,33 +77,58 @@ class SeizureModule(pl.LightningModule):
         logits_BK: Tensor = self.detector(tiles_BSCR, present_BC)
         return logits_BK
 
-    def training_step(self, batch: WindowBatch, batch_idx: int) -> Tensor:
-        """Return the loss of one batch; a loss that is not finite stops the run at once."""
-        logits_BK = self(batch.tiles_BSCR, batch.present_BC)
-        loss = masked_loss(logits_BK, batch.labels_BK, batch.valid_BK)
-        if not bool(torch.isfinite(loss)):
-            raise RunError(self._diagnosis(loss, logits_BK, batch, batch_idx))
-        return loss
+    def training_step(self, batch: WindowBatch, batch_idx: int) -> dict[str, Tensor]:
+        """Take one optimiser step; return loss and gradient norm, as numbers on the CPU.
+
+        A loss or gradient that is not finite stops the run before any weight changes.
+        """
+        optimizer, scheduler = self._optimizer(), self._scheduler()
+        optimizer.zero_grad()
+        parameters = [each for group in optimizer.param_groups for each in group["params"]]
+        loss, norm = self._backward(batch), _gradient_norm(parameters)
+        # The one time in a step that the CPU waits for the device.
+        numbers = dict(zip(("loss", "grad_norm"), torch.stack((loss, norm)).cpu()))
+        if not all(number.isfinite() for number in numbers.values()):
+            raise RunError(self._diagnosis(loss, batch, batch_idx))
+        if self.gradient_clip:
+            clip_grads_with_norm_(parameters, self.gradient_clip, norm)
+        optimizer.step()
+        scheduler.step()
+        return numbers
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW that decays no bias or norm (lesson 55); the schedule counts real steps (63)."""
         optimizer = torch.optim.AdamW(parameter_groups(self.detector, self.weight_decay), self.lr)
         num_steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: self.schedule.factor(step, num_steps)
-        )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+        scheduler = LambdaLR(optimizer, lambda step: self.schedule.factor(step, num_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:  # Any: Lightning's signature
         """Add the configuration as text."""
         checkpoint["config"] = self.config_text
 
-    def _diagnosis(
-        self, loss: Tensor, logits_BK: Tensor, batch: WindowBatch, batch_idx: int
-    ) -> str:
+    def _optimizer(self) -> LightningOptimizer:
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        return optimizer
+
+    def _scheduler(self) -> LRScheduler:
+        scheduler = self.lr_schedulers()
+        assert isinstance(scheduler, LRScheduler)
+        return scheduler
+
+    def _backward(self, batch: WindowBatch) -> Tensor:
+        """Fill in the gradients; return the loss."""
+        return backward(
+            batch,
+            lambda piece: self(piece.tiles_BSCR, piece.present_BC),
+            self.loss,
+            piece_size=self.micro_batch,
+            propagate=self.manual_backward,
+        )
+
+    def _diagnosis(self, loss: Tensor, batch: WindowBatch, batch_idx: int) -> str:
+        logits_BK = self(batch.tiles_BSCR, batch.present_BC)
         finite_B = torch.isfinite(logits_BK).all(dim=1)
         weights = [
             name for name, value in self.detector.named_parameters() if not value.isfinite().all()
@@ -100,12 +142,8 @@ class SeizureModule(pl.LightningModule):
         )
 
 
-def masked_loss(logits_BK: Tensor, labels_BK: Tensor, valid_BK: Tensor) -> Tensor:
-    """Mean binary cross-entropy of the valid steps, in float32."""
-    loss_BK = functional.binary_cross_entropy_with_logits(
-        logits_BK.float(), labels_BK, reduction="none"
-    )
-    return torch.where(valid_BK, loss_BK, 0).sum() / valid_BK.sum().clamp_min(1)
+def _gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+    return get_total_norm([each.grad for each in parameters if each.grad is not None])
 
 
 def parameter_groups(

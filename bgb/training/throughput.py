@@ -133,7 +133,6 @@ def _train(
             devices=1,
             precision="bf16-mixed" if config.trainer.precision == "bf16-mixed" else "32-true",
             max_epochs=1_000_000,  # the clock ends it
-            gradient_clip_val=config.optimizer.gradient_clip or None,
             logger=False,
             callbacks=[*averaging, clock],
             enable_checkpointing=False,

@@ -44,7 +44,7 @@ def disturb_step(
     """Let something happen while optimiser step `step` (from 0) is computed."""
     training_step = SeizureModule.training_step
 
-    def disturbed(module: SeizureModule, batch: WindowBatch, batch_idx: int) -> Tensor:
+    def disturbed(module: SeizureModule, batch: WindowBatch, batch_idx: int) -> object:
         if module.global_step == step:
             disturbance()
         return training_step(module, batch, batch_idx)
