@@ -60,6 +60,13 @@ class TrainerConfig:
     monitor_mode: str = option("max", "max or min")
     checkpoint_minutes: float = option(5.0, "time between mid-epoch checkpoints", unit="min")
     log_every_steps: int = option(10, "optimiser steps between log lines", unit="steps")
+    patience: int = option(
+        0, "validations without improvement after which training ends; 0 = train all epochs"
+    )
+    min_delta: float = option(0.0, "an improvement of the monitored metric must be larger")
+    max_hours: float | None = option(
+        None, "hours after which this session is ended by force; it stops before", unit="h"
+    )
     ema_decay: float = option(0.0, "decay of the averaged weights that are evaluated; 0 = off")
     resume: str = option("auto", "auto: continue this run if it exists; never: refuse instead")
 
@@ -71,7 +78,14 @@ class TrainerConfig:
             trainer__checkpoint_minutes=self.checkpoint_minutes,
             trainer__log_every_steps=self.log_every_steps,
         )
-        not_negative(trainer__threads=self.threads, trainer__micro_batch=self.micro_batch)
+        if self.max_hours is not None:
+            positive(trainer__max_hours=self.max_hours)
+        not_negative(
+            trainer__threads=self.threads,
+            trainer__micro_batch=self.micro_batch,
+            trainer__patience=self.patience,
+            trainer__min_delta=self.min_delta,
+        )
         one_of("trainer.accelerator", self.accelerator, ACCELERATORS)
         one_of("trainer.precision", self.precision, ("32-true", "bf16-mixed"))
         one_of("trainer.monitor", self.monitor, VALIDATION_METRICS)

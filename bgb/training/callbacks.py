@@ -4,6 +4,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -12,7 +13,9 @@ from pytorch_lightning.callbacks import Callback, WeightAveraging
 
 from bgb import job
 from bgb.detectors import Detector
+from bgb.training.deadline import Deadline
 from bgb.training.module import SeizureModule
+from bgb.training.orderly import stop_if_asked
 
 _log = logging.getLogger(__name__)
 
@@ -22,16 +25,23 @@ class Validation(Callback):
 
     Parameters
     ----------
-    validate : scores a detector in evaluation mode and returns `val/...` metrics.
+    validate : scores a detector in evaluation mode and returns `val/...` metrics; now and then it
+        calls what it is given besides, which raises when the run is to stop.
     every_epochs : epochs between validations; the last epoch is always validated.
+    deadline : keeps a validation that would not fit from beginning.
     """
 
     def __init__(
-        self, validate: Callable[[Detector], Mapping[str, float]], *, every_epochs: int = 1
+        self,
+        validate: Callable[[Detector, Callable[[], None]], Mapping[str, float]],
+        *,
+        every_epochs: int = 1,
+        deadline: Deadline | None = None,
     ) -> None:
         super().__init__()
         self.validate = validate
         self.every_epochs = every_epochs
+        self.deadline = deadline or Deadline()
         self.latest: dict[str, float] = {}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -41,8 +51,13 @@ class Validation(Callback):
         if done % self.every_epochs and done != trainer.max_epochs:
             return
         module = cast("SeizureModule", pl_module)
-        with _shipped_weights(trainer, module), torch.inference_mode():
-            self.latest = dict(self.validate(module.detector))
+        with (
+            self.deadline.validation(trainer),
+            _shipped_weights(trainer, module),
+            torch.inference_mode(),
+        ):
+            latest = self.validate(module.detector, partial(stop_if_asked, trainer))
+        self.latest = dict(latest)
         pl_module.log_dict(self.latest, logger=False)
 
 

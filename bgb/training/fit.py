@@ -5,18 +5,16 @@ Each `build_` function is one step that a notebook may take by itself; `fit` tak
 
 import contextlib
 import logging
-import signal
+import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, RichProgressBar
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from bgb import job
 from bgb.config.compose import dump_config
@@ -31,12 +29,16 @@ from bgb.evaluation.stitching import check_window
 from bgb.evaluation.validation import validate
 from bgb.training import provenance
 from bgb.training.callbacks import Metrics, Validation
-from bgb.training.checkpoint import AtomicCheckpointIO, Checkpoints, load_checkpoint
+from bgb.training.checkpoint import AtomicCheckpointIO, Checkpoints
+from bgb.training.deadline import Deadline
 from bgb.training.loggers import build_loggers, close_loggers
 from bgb.training.module import Schedule, SeizureModule
+from bgb.training.orderly import ends_orderly
 from bgb.training.provenance import Spending
+from bgb.training.resume import find_resume_point
 from bgb.training.run_folder import RunFolder
 from bgb.training.step import check_pieces
+from bgb.training.stopping import MAX_EPOCHS, PATIENCE, EarlyStopping
 
 _log = logging.getLogger(__name__)
 
@@ -114,6 +116,7 @@ def build_trainer(
     *,
     num_batches: int,
     resumed_step: int = 0,
+    kept_rows: int = 0,
     saved: Callable[[], None] = lambda: None,
 ) -> pl.Trainer:
     """Build the Lightning trainer; all that it writes lies in the run folder."""
@@ -126,9 +129,9 @@ def build_trainer(
         precision="bf16-mixed" if trainer.precision == "bf16-mixed" else "32-true",
         max_epochs=trainer.max_epochs,
         log_every_n_steps=min(trainer.log_every_steps, num_batches),
-        logger=build_loggers(config.logger, folder, resumed_step=resumed_step),
+        logger=build_loggers(config.logger, folder, resumed_step=resumed_step, kept_rows=kept_rows),
         callbacks=_callbacks(config, folder, validation, saved, show_bar=show_bar),
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(kept={folder.last: folder.previous})],
         enable_checkpointing=True,
         enable_progress_bar=show_bar,
         enable_model_summary=False,
@@ -136,12 +139,18 @@ def build_trainer(
     )
 
 
-def build_validation(config: TrainConfig, data: EegDataModule) -> Validation:
+def build_validation(
+    config: TrainConfig, data: EegDataModule, deadline: Deadline | None = None
+) -> Validation:
     """Build the callback that scores whole recordings of a bounded part of dev."""
 
-    def score(detector: Detector) -> Mapping[str, float]:
+    def score(detector: Detector, stop_if_asked: Callable[[], None]) -> Mapping[str, float]:
+        def predict_on(batch: WindowBatch) -> torch.Tensor:
+            stop_if_asked()
+            return predict(detector, batch)
+
         return validate(
-            partial(predict, detector),
+            predict_on,
             detector,
             data.cache.split("dev"),
             max_hours=config.trainer.val_hours,
@@ -150,7 +159,7 @@ def build_validation(config: TrainConfig, data: EegDataModule) -> Validation:
             seed=config.seed,
         )
 
-    return Validation(score, every_epochs=config.trainer.val_every_epochs)
+    return Validation(score, every_epochs=config.trainer.val_every_epochs, deadline=deadline)
 
 
 def predict(detector: Detector, batch: WindowBatch) -> torch.Tensor:
@@ -168,33 +177,32 @@ def _train(
     spending: Spending,
 ) -> None:
     loader = data.train_dataloader()
-    checkpoint = _resume_point(folder)
+    point = find_resume_point(folder, config)
+    checkpoint = point.checkpoint if point else {}
     if checkpoint:
         # Lightning restores a loader only within an epoch, not at its end.
         loader.load_state_dict(checkpoint["loader"])
     trainer = build_trainer(
         config,
         folder,
-        build_validation(config, data),
+        build_validation(config, data, Deadline(partial(_seconds_left, config, spending))),
         num_batches=len(loader),
         resumed_step=checkpoint.get("global_step", 0),
+        kept_rows=checkpoint.get("metrics_rows", 0),
         saved=partial(_saved, spending),
     )
     num_parameters = sum(parameter.numel() for parameter in detector.parameters())
     _log.info("run %s: %s, %d parameters", folder.path, config.model.name, num_parameters)
-    with _recorded(config, folder, data, trainer, spending):
-        try:
-            trainer.fit(
-                build_module(config, detector),
-                train_dataloaders=loader,
-                ckpt_path=folder.last if checkpoint else None,
-                weights_only=True,
-            )
-        except SIGTERMException as stop:  # Lightning would end with 0, as if all were done
-            _log.warning(
-                "stopped by SIGTERM at step %d; repeat the command to continue", trainer.global_step
-            )
-            raise SystemExit(128 + signal.SIGTERM) from stop
+    with (
+        _recorded(config, folder, data, trainer, spending),
+        ends_orderly(lambda: trainer.global_step),
+    ):
+        trainer.fit(
+            build_module(config, detector),
+            train_dataloaders=loader,
+            ckpt_path=point.path if point else None,
+            weights_only=True,
+        )
 
 
 @contextlib.contextmanager
@@ -220,10 +228,18 @@ def _recorded(
     )
     try:
         yield
-        provenance.finish(folder)
+        all_epochs = trainer.current_epoch == config.trainer.max_epochs
+        provenance.finish(folder, stopped=MAX_EPOCHS if all_epochs else PATIENCE)
     finally:
         close_loggers(trainer.loggers)
         _saved(spending)
+
+
+def _seconds_left(config: TrainConfig, spending: Spending) -> float:
+    """Return the time until this session is ended by force."""
+    hours = config.trainer.max_hours
+    own_s = math.inf if hours is None else 3600 * hours - spending.session_s
+    return min(own_s, job.current().seconds_left)
 
 
 def _saved(spending: Spending) -> None:
@@ -244,31 +260,30 @@ def _callbacks(
     callbacks: list[Callback] = [RichProgressBar()] if show_bar else []
     if trainer.ema_decay:
         callbacks.append(EMAWeightAveraging(decay=trainer.ema_decay))
+
+    def score() -> float | None:
+        return validation.latest.get(trainer.monitor)
+
     return [
         *callbacks,
+        validation.deadline,
         validation,
         Metrics(validation, every_steps=trainer.log_every_steps, monitor=trainer.monitor),
+        EarlyStopping(
+            score,
+            mode=trainer.monitor_mode,
+            patience=trainer.patience,
+            min_delta=trainer.min_delta,
+        ),
         Checkpoints(
             folder.last,
             folder.best,
-            monitor=trainer.monitor,
+            score=score,
             mode=trainer.monitor_mode,
             minutes=trainer.checkpoint_minutes,
             saved=saved,
         ),
     ]
-
-
-def _resume_point(folder: RunFolder) -> dict[str, Any]:  # Any: a Lightning checkpoint
-    """Return the last checkpoint, on the CPU (lesson 69), or nothing where there is none."""
-    if not folder.last.exists():
-        return {}
-    checkpoint = load_checkpoint(folder.last)
-    _log.info(
-        "run %s goes on at epoch %d, step %d",
-        folder.path, checkpoint["epoch"], checkpoint["global_step"],
-    )  # fmt: skip
-    return checkpoint
 
 
 @contextlib.contextmanager

@@ -123,6 +123,7 @@ def test_run_killed_within_an_epoch_resumes_at_its_last_checkpoint(
 ) -> None:
     # Lesson 67: the predecessor restarted such an epoch at its first batch.
     often = "trainer.checkpoint_minutes=0.000001"
+    monkeypatch.setattr("bgb.training.checkpoint.LARGEST_SHARE", 1e9)  # whatever it costs
     with monkeypatch.context() as patch, pytest.raises(KilledError):
         disturb_step(patch, 5, kill)
         train(make_config("run=killed", often))

@@ -83,13 +83,15 @@ def test_biases_and_norms_do_not_decay() -> None:
 def test_best_is_what_beats_the_best_before_it(
     tmp_path: Path, mode: str, before: float, score: float, wins: bool
 ) -> None:
-    best = tmp_path / "best.ckpt"
-    best.touch()
-    callback = Checkpoints(tmp_path / "last", best, monitor="m", mode=mode, minutes=1)
-    callback.best_score = before
+    callback = Checkpoints(
+        tmp_path / "last", tmp_path / "best", score=lambda: None, mode=mode, minutes=1
+    )
+    callback.best_score, callback.best_step = before, 3
     assert callback._wins(score) is wins
 
 
 def test_the_first_validation_is_best_even_without_a_number(tmp_path: Path) -> None:
-    callback = Checkpoints(tmp_path / "l", tmp_path / "b", monitor="m", mode="max", minutes=1)
+    callback = Checkpoints(
+        tmp_path / "l", tmp_path / "b", score=lambda: None, mode="max", minutes=1
+    )
     assert callback._wins(NAN)
