@@ -49,6 +49,7 @@ class TrainerConfig:
 
     max_epochs: int = option(8, "epochs to train", unit="epochs")
     accelerator: str = option("auto", "auto, cpu or gpu")
+    devices: int = option(1, "GPUs, or processes on the CPU, that share each batch")
     precision: str = option("32-true", "32-true or bf16-mixed")
     micro_batch: int = option(
         0, "windows of a batch that the detector takes at once; 0 = all", unit="windows"
@@ -73,6 +74,7 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         positive(
             trainer__max_epochs=self.max_epochs,
+            trainer__devices=self.devices,
             trainer__val_every_epochs=self.val_every_epochs,
             trainer__val_hours=self.val_hours,
             trainer__checkpoint_minutes=self.checkpoint_minutes,

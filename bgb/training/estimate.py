@@ -109,6 +109,7 @@ def identity(config: TrainConfig, machine: str) -> dict[str, Any]:  # Any: JSON
         "residency": [data.residency, data.memory_gib, data.threads],
         "precision": trainer.precision,
         "threads": trainer.threads,
+        "devices": trainer.devices,
         "ema": trainer.ema_decay > 0,
         "evaluation": asdict(evaluation),
     }

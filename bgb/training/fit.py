@@ -7,7 +7,6 @@ import contextlib
 import logging
 import math
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -21,6 +20,7 @@ from bgb.config.compose import dump_config
 from bgb.config.data import SPLITS
 from bgb.config.schema import TrainConfig
 from bgb.data.check import refuse_missing, summarise
+from bgb.data.device import find_device
 from bgb.data.key import cache_key
 from bgb.data.module import EegDataModule
 from bgb.data.windows import WindowBatch
@@ -30,10 +30,13 @@ from bgb.evaluation.validation import validate
 from bgb.training import provenance
 from bgb.training.callbacks import Metrics, Validation
 from bgb.training.checkpoint import AtomicCheckpointIO, Checkpoints
+from bgb.training.collectives import synchronise_norms
 from bgb.training.deadline import Deadline
+from bgb.training.lightning import quiet_lightning, trainer_options
 from bgb.training.loggers import build_loggers, close_loggers
 from bgb.training.module import Schedule, SeizureModule
 from bgb.training.orderly import ends_orderly
+from bgb.training.processes import Together, check_devices, followers
 from bgb.training.provenance import Spending
 from bgb.training.resume import find_resume_point
 from bgb.training.run_folder import RunFolder
@@ -60,20 +63,38 @@ def fit(
     if folder.is_finished():
         _log.info("run %s is finished already; nothing to train", folder.path)
         return
-    # Before anything that draws (lesson 70).
-    pl.seed_everything(config.seed, verbose=False)
-    if config.trainer.threads:
-        torch.set_num_threads(config.trainer.threads)
-    detector = build_detector(
-        config.model, config.frontend, data.spec, window_s=config.data.window_s
-    )
-    check_window(detector)
+    detector = seeded_detector(config, data)
     with quiet_lightning():
         _train(config, folder, data, detector, spending or Spending(folder))
 
 
+def seeded_detector(config: TrainConfig, data: EegDataModule) -> Detector:
+    """Build the detector whose weights the seed decides; set seed and threads of this process.
+
+    Raises
+    ------
+    ConfigError : the detector does not fit the window.
+    """
+    # Before anything that draws (lesson 70).
+    pl.seed_everything(config.seed, verbose=False)
+    if config.trainer.threads or config.trainer.devices > 1:
+        share = torch.get_num_threads() // config.trainer.devices
+        torch.set_num_threads(config.trainer.threads or max(1, share))
+    detector = build_detector(
+        config.model, config.frontend, data.spec, window_s=config.data.window_s
+    )
+    check_window(detector)
+    return detector
+
+
 def build_data(config: TrainConfig) -> EegDataModule:
-    """Build what the cache lacks, open it and check it."""
+    """Build what the cache lacks, open it and check it.
+
+    Raises
+    ------
+    ConfigError : there are fewer devices than the configuration asks for.
+    """
+    check_devices(config.trainer.accelerator, config.trainer.devices)
     data = EegDataModule(
         config.data,
         label_rate_hz=output_rate_hz(config.model),
@@ -98,6 +119,8 @@ def build_module(config: TrainConfig, detector: Detector) -> SeizureModule:
     """
     optimizer, micro_batch = config.optimizer, config.trainer.micro_batch
     check_pieces(detector, micro_batch=micro_batch, batch_size=config.data.batch_size)
+    if config.trainer.devices > 1:
+        synchronise_norms(detector, find_device(config.trainer.accelerator))
     return SeizureModule(
         detector,
         lr=optimizer.lr,
@@ -123,19 +146,14 @@ def build_trainer(
     trainer = config.trainer
     show_bar = sys.stderr.isatty() and not config.disable_progress
     return pl.Trainer(
+        **trainer_options(config),
         default_root_dir=folder.path,
-        accelerator=trainer.accelerator,
-        devices=1,
-        precision="bf16-mixed" if trainer.precision == "bf16-mixed" else "32-true",
-        max_epochs=trainer.max_epochs,
         log_every_n_steps=min(trainer.log_every_steps, num_batches),
         logger=build_loggers(config.logger, folder, resumed_step=resumed_step, kept_rows=kept_rows),
         callbacks=_callbacks(config, folder, validation, saved, show_bar=show_bar),
         plugins=[AtomicCheckpointIO(kept={folder.last: folder.previous})],
         enable_checkpointing=True,
         enable_progress_bar=show_bar,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
     )
 
 
@@ -176,7 +194,7 @@ def _train(
     detector: Detector,
     spending: Spending,
 ) -> None:
-    loader = data.train_dataloader()
+    loader = data.train_dataloader(num_processes=config.trainer.devices)
     point = find_resume_point(folder, config)
     checkpoint = point.checkpoint if point else {}
     if checkpoint:
@@ -195,6 +213,7 @@ def _train(
     _log.info("run %s: %s, %d parameters", folder.path, config.model.name, num_parameters)
     with (
         _recorded(config, folder, data, trainer, spending),
+        followers(config, trainer.strategy.root_device, checkpoint=point.path if point else None),
         ends_orderly(lambda: trainer.global_step),
     ):
         trainer.fit(
@@ -258,6 +277,8 @@ def _callbacks(
 ) -> list[Callback]:
     trainer = config.trainer
     callbacks: list[Callback] = [RichProgressBar()] if show_bar else []
+    if trainer.devices > 1:
+        callbacks.append(Together(config.seed, rank=0))
     if trainer.ema_decay:
         callbacks.append(EMAWeightAveraging(decay=trainer.ema_decay))
 
@@ -284,20 +305,3 @@ def _callbacks(
             saved=saved,
         ),
     ]
-
-
-@contextlib.contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's notices (devices, advertisements) and one of its warnings off the screen."""
-    names = ("pytorch_lightning", "lightning_fabric")
-    levels = {name: logging.getLogger(name).level for name in names}
-    with warnings.catch_warnings():
-        # Lightning 2.6.6 on torch 2.13: CombinedLoader still makes a LeafSpec; not ours to mend.
-        warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
-        for name in names:
-            logging.getLogger(name).setLevel(logging.WARNING)
-        try:
-            yield
-        finally:
-            for name, level in levels.items():
-                logging.getLogger(name).setLevel(level)

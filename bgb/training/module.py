@@ -7,7 +7,6 @@ and schedule, so a checkpoint between two batches is exact.
 # Shapes: B batch, K output steps
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -21,6 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector
 from bgb.errors import RunError
+from bgb.training.collectives import add_up
 from bgb.training.losses import BinaryCrossEntropy
 from bgb.training.step import backward
 
@@ -85,7 +85,10 @@ class SeizureModule(pl.LightningModule):
         optimizer, scheduler = self._optimizer(), self._scheduler()
         optimizer.zero_grad()
         parameters = [each for group in optimizer.param_groups for each in group["params"]]
-        loss, norm = self._backward(batch), _gradient_norm(parameters)
+        loss = self._backward(batch)
+        gradients = [each.grad for each in parameters if each.grad is not None]
+        add_up(loss, *gradients)
+        norm = get_total_norm(gradients)
         # The one time in a step that the CPU waits for the device.
         numbers = dict(zip(("loss", "grad_norm"), torch.stack((loss, norm)).cpu()))
         if not all(number.isfinite() for number in numbers.values()):
@@ -140,10 +143,6 @@ class SeizureModule(pl.LightningModule):
             f"weights that are not finite: {weights or 'none'}; "
             "lower optimizer.lr, or look at these windows"
         )
-
-
-def _gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
-    return get_total_norm([each.grad for each in parameters if each.grad is not None])
 
 
 def parameter_groups(

@@ -35,7 +35,12 @@ _NOT_IN_HASH = frozenset(
         *("data.cache_root", "data.staging", "data.residency", "data.memory_gib"),
         *("data.threads", "data.workers"),
         "data.check_source",
-        *("trainer.accelerator", "trainer.threads", "trainer.checkpoint_minutes"),
+        *(
+            "trainer.accelerator",
+            "trainer.devices",
+            "trainer.threads",
+            "trainer.checkpoint_minutes",
+        ),
         *("trainer.log_every_steps", "trainer.resume", "trainer.max_hours"),
     }
 )

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bgb.data.windows import WindowBatch
 from bgb.errors import ConfigError
+from bgb.training.collectives import add_up
 from bgb.training.losses import BinaryCrossEntropy
 
 
@@ -26,13 +27,17 @@ def backward(
 ) -> Tensor:
     """Add the gradients of a batch to those of the parameters; return its loss.
 
+    Of several processes each gets its share: they are to be added up.
+
     Parameters
     ----------
     forward : returns the logits (B, K) of a batch.
     piece_size : most windows that go forward at once; 0 = all.
     propagate : back-propagates the share of a piece in the loss.
     """
-    num_valid = batch.valid_BK.sum().clamp_min(1)  # stays on the device: nobody waits for it
+    num_valid = batch.valid_BK.sum(dtype=torch.float32)  # on the device: nobody waits for it
+    add_up(num_valid)
+    num_valid = num_valid.clamp_min(1)
     total = torch.zeros((), device=num_valid.device)
     for piece in pieces(batch, piece_size):
         share = loss.sum(forward(piece), piece.labels_BK, piece.valid_BK) / num_valid
@@ -42,8 +47,8 @@ def backward(
 
 
 def pieces(batch: WindowBatch, size: int) -> Iterator[WindowBatch]:
-    """Cut a batch into views of at most `size` windows; 0 = the whole."""
-    num_windows = len(batch.tiles_BSCR)
+    """Cut a batch into views of at most `size` windows; 0 = the whole. An empty one stays one."""
+    num_windows = max(1, len(batch.tiles_BSCR))
     for first in range(0, num_windows, size or num_windows):
         yield WindowBatch(*(tensor[first : first + (size or num_windows)] for tensor in batch))
 
