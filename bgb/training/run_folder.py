@@ -42,6 +42,8 @@ _NOT_IN_HASH = frozenset(
             "trainer.checkpoint_minutes",
         ),
         *("trainer.log_every_steps", "trainer.resume", "trainer.max_hours"),
+        # A run that stopped at such a step goes on, leaving it out, as if it had from the start.
+        *("trainer.nonfinite", "trainer.nonfinite_budget"),
     }
 )
 
