@@ -157,6 +157,20 @@ def test_validation_that_took_longer_than_is_left_is_not_begun(
     assert "the validation takes about 90 s and would not fit into the 90 s left" in caplog.text
 
 
+def test_longer_validation_is_predicted_from_a_shorter_one(
+    rented: RentedJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    deadline = Deadline(lambda: 500.0, clock=lambda: now[0])
+    with deadline.validation(trainer(), 10):
+        now[0] = 20.0
+    monkeypatch.setattr(signal, "raise_signal", lambda _: None)
+    with deadline.validation(trainer(), 190):  # 380 s
+        now[0] += 380.0
+    with pytest.raises(SIGTERMException), deadline.validation(trainer(), 200):  # 400 s
+        pytest.fail("it was begun")
+
+
 def test_validation_is_not_begun_once_a_stop_was_asked_for() -> None:
     with pytest.raises(SIGTERMException), Deadline().validation(trainer(received_sigterm=True)):
         pytest.fail("it was begun")
