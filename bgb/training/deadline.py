@@ -48,7 +48,7 @@ class Deadline(Callback):
     ) -> None:
         super().__init__()
         self.seconds_left, self.clock = seconds_left, clock
-        self._validation_s = self._step_s = 0.0
+        self._window_s = self._step_s = 0.0  # of validation, of training
         self._step_began = clock()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -75,28 +75,33 @@ class Deadline(Callback):
             job.current().stop_early()  # Lightning raises once this batch is accounted for
 
     @contextlib.contextmanager
-    def validation(self, trainer: pl.Trainer) -> Iterator[None]:
+    def validation(self, trainer: pl.Trainer, num_windows: int = 1) -> Iterator[None]:
         """Time a validation.
+
+        Parameters
+        ----------
+        num_windows : that it scores; one where all validations are alike.
 
         Raises
         ------
         SIGTERMException : it would not fit, or the run was asked to stop.
         """
         stop_if_asked(trainer)
-        needed_s = self._validation_s + _save_s(trainer)
+        needed_s = num_windows * self._window_s + _save_s(trainer)
         if not self._fits(needed_s):
             self._say("the validation", needed_s)
             job.current().stop_early()
             raise SIGTERMException
         began = self.clock()
         yield
-        self._validation_s = max(self.clock() - began, _FORGET * self._validation_s)
+        window_s = (self.clock() - began) / num_windows
+        self._window_s = max(window_s, _FORGET * self._window_s)
 
     def state_dict(self) -> dict[str, Any]:  # Any: Lightning's signature
-        return {"validation_s": self._validation_s}
+        return {"window_s": self._window_s}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # Any: Lightning's signature
-        self._validation_s = state_dict["validation_s"]
+        self._window_s = state_dict["window_s"]
 
     def _fits(self, needed_s: float) -> bool:
         return _SAFETY * needed_s + _END_S <= self.seconds_left()

@@ -52,7 +52,7 @@ def find_resume_point(folder: RunFolder, config: TrainConfig) -> ResumePoint | N
         # Out of the way: the next checkpoint would push it over the sound one.
         aside = path.with_suffix(".refused")
         path.replace(aside)
-        _log.warning("%s; it is kept as %s", why, aside.name)
+        _log.warning("refused, and kept as %s: %s; the other one is used", aside.name, why)
     point = max(sound, key=_progress)
     _refuse_lost_best(folder, point)
     _log.info(
