@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bgb.errors import ConfigError
+
 
 def add_up(*tensors: Tensor) -> None:
     """Replace tensors of one type by their sums over all processes, in one exchange."""
@@ -39,6 +41,22 @@ def synchronise_norms(module: nn.Module, device: torch.device) -> None:
             setattr(module, name, synchronised)
         else:
             setattr(module, name, SharedBatchNorm.like(child))
+
+
+def check_compiled(detector: nn.Module, num_devices: int, *, compiled: bool) -> None:
+    """Refuse to compile batch norms that exchange their statistics: they cut the graph.
+
+    Raises
+    ------
+    ConfigError : names the first such layer.
+    """
+    for name, module in detector.named_modules():
+        if compiled and isinstance(module, _BatchNorm):
+            raise ConfigError(
+                f"trainer.compile=true makes one graph of the detector, but with trainer.devices="
+                f"{num_devices} the processes exchange the statistics of {name} "
+                f"({type(module).__name__}) in its midst; set trainer.compile=false"
+            )
 
 
 class SharedBatchNorm(_BatchNorm):

@@ -31,7 +31,7 @@ from bgb.evaluation.validation import validate
 from bgb.training import provenance
 from bgb.training.callbacks import Metrics, Validation
 from bgb.training.checkpoint import AtomicCheckpointIO, Checkpoints
-from bgb.training.collectives import synchronise_norms
+from bgb.training.collectives import check_compiled, synchronise_norms
 from bgb.training.deadline import Deadline
 from bgb.training.lightning import quiet_lightning, trainer_options
 from bgb.training.loggers import build_loggers, close_loggers
@@ -128,11 +128,13 @@ def build_module(
 
     Raises
     ------
-    ConfigError : the detector cannot take a batch in pieces.
+    ConfigError : the detector cannot take a batch in pieces, or not compiled on several devices.
     """
     optimizer, trainer, batch_size = config.optimizer, config.trainer, config.data.batch_size
     check_pieces(detector, micro_batch=trainer.micro_batch, batch_size=batch_size)
+    share = batch_size // trainer.devices
     if trainer.devices > 1:
+        check_compiled(detector, trainer.devices, compiled=trainer.compile)
         synchronise_norms(detector, find_device(trainer.accelerator))
     return SeizureModule(
         detector,
@@ -141,7 +143,7 @@ def build_module(
         schedule=Schedule(optimizer.warmup_fraction, optimizer.final_fraction),
         gradient_clip=optimizer.gradient_clip,
         micro_batch=trainer.micro_batch,
-        compiled_size=min(trainer.micro_batch or batch_size, batch_size) if trainer.compile else 0,
+        compiled_size=min(trainer.micro_batch or share, share) if trainer.compile else 0,
         nonfinite=NonfinitePolicy(
             skip=trainer.nonfinite == "skip",
             budget=trainer.nonfinite_budget,
