@@ -42,6 +42,7 @@ from bgb.training.processes import Together, check_devices, followers
 from bgb.training.provenance import Spending
 from bgb.training.resume import find_resume_point
 from bgb.training.run_folder import RunFolder
+from bgb.training.speed import Speed, build_speed
 from bgb.training.step import check_pieces
 from bgb.training.stopping import MAX_EPOCHS, PATIENCE, EarlyStopping
 
@@ -158,6 +159,7 @@ def build_trainer(
     config: TrainConfig,
     folder: RunFolder,
     validation: Validation,
+    speed: Speed,
     *,
     num_batches: int,
     resumed_step: int = 0,
@@ -172,7 +174,7 @@ def build_trainer(
         default_root_dir=folder.path,
         log_every_n_steps=min(trainer.log_every_steps, num_batches),
         logger=build_loggers(config.logger, folder, resumed_step=resumed_step, kept_rows=kept_rows),
-        callbacks=_callbacks(config, folder, validation, saved, show_bar=show_bar),
+        callbacks=_callbacks(config, folder, validation, speed, saved, show_bar=show_bar),
         plugins=[AtomicCheckpointIO(kept={folder.last: folder.previous})],
         enable_checkpointing=True,
         enable_progress_bar=show_bar,
@@ -226,6 +228,7 @@ def _train(
         config,
         folder,
         build_validation(config, data, Deadline(partial(_seconds_left, config, spending))),
+        build_speed(config, folder, detector, loader),
         num_batches=len(loader),
         resumed_step=checkpoint.get("global_step", 0),
         kept_rows=checkpoint.get("metrics_rows", 0),
@@ -298,6 +301,7 @@ def _callbacks(
     config: TrainConfig,
     folder: RunFolder,
     validation: Validation,
+    speed: Speed,
     saved: Callable[[], None],
     *,
     show_bar: bool,
@@ -316,6 +320,7 @@ def _callbacks(
         *callbacks,
         validation.deadline,
         validation,
+        speed,
         Metrics(validation, every_steps=trainer.log_every_steps, monitor=trainer.monitor),
         EarlyStopping(
             score,

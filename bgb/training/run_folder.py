@@ -86,6 +86,10 @@ class RunFolder:
         return self.path / "metrics.csv"
 
     @property
+    def speed(self) -> Path:
+        return self.path / "speed.csv"
+
+    @property
     def scores(self) -> Path:
         return self.path / "scores.json"
 

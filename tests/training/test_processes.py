@@ -91,6 +91,13 @@ def test_two_processes_end_as_one_does(alone: RunFolder, make_config: MakeConfig
     assert follower_pids() == []
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices here")
+def test_two_gpus_end_as_one_does(make_config: MakeConfig) -> None:
+    one = train(make_config(*SMALL, "trainer.accelerator=gpu", "run=one"))
+    assert_close_ends(one, train(make_config(*TWO, "trainer.accelerator=gpu", "run=two")))
+
+
 @pytest.mark.slow
 def test_run_of_two_processes_stopped_by_sigterm_goes_on_with_one(
     alone: RunFolder, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
