@@ -4,6 +4,7 @@ Each `build_` function is one step that a notebook may take by itself; `fit` tak
 """
 
 import contextlib
+import functools
 import logging
 import math
 import sys
@@ -80,9 +81,10 @@ def seeded_detector(config: TrainConfig, data: EegDataModule) -> Detector:
     """
     # Before anything that draws (lesson 70).
     pl.seed_everything(config.seed, verbose=False)
+    all_threads = _all_threads()
     if config.trainer.threads or config.trainer.devices > 1:
-        share = torch.get_num_threads() // config.trainer.devices
-        torch.set_num_threads(config.trainer.threads or max(1, share))
+        share = max(1, all_threads // config.trainer.devices)
+        torch.set_num_threads(config.trainer.threads or share)
     detector = build_detector(
         config.model, config.frontend, data.spec, window_s=config.data.window_s
     )
@@ -252,6 +254,12 @@ def _train(
             ckpt_path=point.path if point else None,
             weights_only=True,
         )
+
+
+@functools.cache
+def _all_threads() -> int:
+    """Return the threads of torch before any run of this process has changed them."""
+    return torch.get_num_threads()
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ MakeConfig = Callable[..., TrainConfig]
 SMALL = (
     *("data.sampling.windows_per_epoch=17", "data.window_s=20", "trainer.threads=1"),
     *("model=eventnet_unet", "model.rate_hz=128", "model.base_channels=2"),
+    "trainer.ema_decay=0.9",
 )
 TWO = (*SMALL, "trainer.devices=2")
 
@@ -38,7 +39,7 @@ def assert_close_ends(first: RunFolder, second: RunFolder) -> None:
     ours, theirs = (torch.load(each.last, weights_only=True) for each in (first, second))
     assert ours["global_step"] == theirs["global_step"] == 6
     assert ours["loader"] == theirs["loader"]
-    for part in ("state_dict", "optimizer_states"):
+    for part in ("state_dict", "current_model_state", "optimizer_states"):
         torch.testing.assert_close(ours[part], theirs[part], rtol=1e-3, atol=2e-5)
     rows, others = read_metrics(first.metrics), read_metrics(second.metrics)
     assert [row["metric"] for row in rows] == [row["metric"] for row in others]
@@ -119,6 +120,22 @@ def test_run_of_one_process_killed_before_its_validation_goes_on_with_two(
         at_step(patch, 2, lambda: os.kill(os.getpid(), signal.SIGTERM))  # the epoch's last
         train(make_config(*SMALL))
     assert_close_ends(alone, train(make_config(*TWO)))
+
+
+@pytest.mark.slow
+def test_run_of_two_processes_that_was_stopped_ends_bit_for_bit_the_same(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawing = ("trainer.devices=2", "model.dropout=0.5")
+    straight = train(make_config(*drawing, "run=straight"))
+    with monkeypatch.context() as patch, pytest.raises(SystemExit, match="143"):
+        at_step(patch, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        train(make_config(*drawing, "run=stopped"))
+    stopped = train(make_config(*drawing, "run=stopped"))
+    ours, theirs = (torch.load(each.last, weights_only=True) for each in (straight, stopped))
+    for part in ("state_dict", "optimizer_states"):
+        torch.testing.assert_close(ours[part], theirs[part], rtol=0, atol=0)
+    assert straight.metrics.read_text() == stopped.metrics.read_text()
 
 
 @pytest.mark.slow
