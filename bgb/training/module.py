@@ -23,7 +23,7 @@ from bgb.detectors import Detector
 from bgb.errors import RunError
 from bgb.training.losses import BinaryCrossEntropy
 from bgb.training.nonfinite import NonfinitePolicy
-from bgb.training.numerics import Before, examine, save_reproducer
+from bgb.training.numerics import Before, Finding, examine, save_reproducer
 from bgb.training.step import backward
 
 _SPELLED = {"loss": "loss", "grad_norm": "gradient norm"}
@@ -117,6 +117,16 @@ class SeizureModule(pl.LightningModule):
         scheduler.step()
         return numbers
 
+    def examine(self, batch: WindowBatch) -> Finding:
+        """Compute the step of a batch without taking it; return what is not finite."""
+        return examine(
+            self.detector,
+            batch,
+            lambda piece: self.detector(*self._inputs(piece)),
+            self.loss,
+            piece_size=self.micro_batch,
+        )
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW that decays no bias or norm (lesson 55); the schedule counts real steps (63)."""
         optimizer = torch.optim.AdamW(
@@ -163,11 +173,15 @@ class SeizureModule(pl.LightningModule):
         """Fill in the gradients; return the loss."""
         return backward(
             batch,
-            lambda piece: self(piece.tiles_BSCR, piece.present_BC),
+            lambda piece: self(*self._inputs(piece)),
             self.loss,
             piece_size=self.micro_batch,
             propagate=self.manual_backward,
         )
+
+    def _inputs(self, batch: WindowBatch) -> tuple[Tensor, Tensor]:
+        """Return the tiles and channels present that the detector is trained on."""
+        return batch.tiles_BSCR, batch.present_BC
 
     def _leave_out(
         self, batch: WindowBatch, batch_idx: int, *, before: Before, numbers: dict[str, Tensor]
@@ -178,7 +192,7 @@ class SeizureModule(pl.LightningModule):
         path = self.nonfinite.path(self.global_step + self.num_skipped)
         if path:
             save_reproducer(path, self.detector, batch, config_text=self.config_text, place=place)
-        finding = examine(self.detector, batch, self.loss, piece_size=self.micro_batch)
+        finding = self.examine(batch)
         before.restore(self.detector)
         name, value = next((name, each) for name, each in numbers.items() if not each.isfinite())
         text = (
