@@ -189,12 +189,13 @@ def _raise_ended(
 
 
 def _explain(processes: list["subprocess.Popen[bytes]"], error: Exception) -> None:
-    """Blame the process that ended first, unless the leader knows what is wrong."""
+    """Blame the process that has ended, unless the leader knows what is wrong."""
     until = time.monotonic() + _GRACE_S
     while time.monotonic() < until and any(process.poll() is None for process in processes):
         time.sleep(_POLL_S)
     if not isinstance(error, BgbError):
         _raise_ended(processes, error)
+    _log.warning("what the other processes found in their shares of the batch stands above")
 
 
 @contextlib.contextmanager

@@ -149,6 +149,16 @@ def test_process_that_dies_ends_the_others_by_name(
 
 
 @pytest.mark.slow
+def test_all_processes_stop_at_a_step_that_is_not_finite_and_say_what_they_found(
+    make_config: MakeConfig, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(RunError, match=r"at step 1 .* first not finite: "):
+        train(make_config(*TWO, "optimizer.lr=1e38"))
+    assert "process 1: CRITICAL RunError: " in capfd.readouterr().err
+    assert follower_pids() == []
+
+
+@pytest.mark.slow
 def test_process_that_cannot_start_says_why(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
