@@ -93,6 +93,7 @@ class TensorBoardLogger(Logger):
         )
 
     def save(self) -> None:
+        """Put on disk what is waiting."""
         if self._writer is not None:
             self._writer.flush()
 
@@ -102,7 +103,7 @@ class TensorBoardLogger(Logger):
             self._writer.close()
             self._writer = None
 
-    def _open(self) -> Any:
+    def _open(self) -> Any:  # Any: see _writer
         """Return the writer; the first event of a resumed run hides what lies past its step."""
         if self._writer is None:
             from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -112,6 +113,7 @@ class TensorBoardLogger(Logger):
             if self._resumed_step:
                 start = SessionLog(status=SessionLog.START)
                 self._writer.add_event(Event(step=self._resumed_step + 1, session_log=start))
+                self._resumed_step = 0  # said once
         return self._writer
 
 
