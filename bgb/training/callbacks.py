@@ -1,4 +1,4 @@
-"""Callbacks: validation on whole recordings, the rows of the loggers, one line an epoch."""
+"""Callbacks: validation on whole recordings, rows of the loggers, a line an epoch, the start-up."""
 
 import contextlib
 import logging
@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, WeightAveraging
 
-from bgb import job
+from bgb import job, startup
 from bgb.detectors import Detector
 from bgb.training.module import SeizureModule
 
@@ -105,6 +105,37 @@ class Metrics(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # Any: Lightning's signature
         self._loss_sum, self._num_steps = state_dict["loss_sum"], state_dict["num_steps"]
+
+
+class FirstStep(Callback):
+    """Say once, at the first step, how long it took to get there and what took it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_due = True
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        startup.reached("detector and trainer")
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        if self._is_due:
+            startup.reached("first batch")
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        if self._is_due:
+            self._is_due = False
+            startup.reached("first step")
+            if (took := startup.finish()) is not None:
+                _log.info("first step %s", took)
 
 
 def _position(trainer: pl.Trainer) -> dict[str, str | int]:

@@ -30,7 +30,7 @@ from bgb.detectors import Detector, build_detector, output_rate_hz
 from bgb.evaluation.stitching import check_window
 from bgb.evaluation.validation import validate
 from bgb.training import provenance
-from bgb.training.callbacks import Metrics, Validation
+from bgb.training.callbacks import FirstStep, Metrics, Validation
 from bgb.training.checkpoint import AtomicCheckpointIO, Checkpoints, load_checkpoint
 from bgb.training.loggers import build_loggers, close_loggers
 from bgb.training.module import Schedule, SeizureModule
@@ -238,6 +238,7 @@ def _callbacks(
         callbacks.append(EMAWeightAveraging(decay=trainer.ema_decay))
     return [
         *callbacks,
+        FirstStep(),
         validation,
         Metrics(validation, every_steps=trainer.log_every_steps, monitor=trainer.monitor),
         Checkpoints(

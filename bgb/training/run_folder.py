@@ -74,6 +74,10 @@ class RunFolder:
         return self.path / "metrics.csv"
 
     @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
     def scores(self) -> Path:
         return self.path / "scores.json"
 
