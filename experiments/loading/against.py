@@ -36,7 +36,7 @@ def against_peers(
     """Check and time all peers that can be imported, and ours; return what goes to results.json."""
     measure.check(recordings, plain_readers(recordings))
     opened, skipped = open_peers(recordings, folder)
-    rows = {_name(peer, row): row for peer, made in opened.items() for row in made.rows}
+    rows = {_name(peer, made, row): row for peer, made in opened.items() for row in made.rows}
     for name, row in rows.items():
         check(name, row, recordings)
     costs = alternate(measure.memcpy() | _ours(recordings) | _theirs(recordings, rows), rounds)
@@ -63,8 +63,9 @@ def check(name: str, row: Row, recordings: Sequence[CachedRecording]) -> None:
     )
 
 
-def _name(peer: str, row: Row) -> str:
-    return f"{peer} {row.use}, {row.dtype}, {'reused' if row.reused else 'fresh'}"
+def _name(peer: str, made: Opened, row: Row) -> str:
+    stubs = f" (stub: {', '.join(made.stubs)})" if made.stubs else ""
+    return f"{peer}{stubs} {row.use}, {row.dtype}, {'reused' if row.reused else 'fresh'}"
 
 
 def _facts(made: Opened) -> dict[str, Any]:
@@ -104,7 +105,8 @@ def _theirs(
         readers[f"bgb reads 1 thread, {kind}, fresh"] = partial(fresh, recordings, dtype=dtype)
 
     def timed(name: str) -> Cost:
-        batches = map(readers[name], [measure.draw(recordings, generator) for _ in range(2)])
+        batches = map(readers[name], [measure.draw(recordings, generator) for _ in range(3)])
+        next(batches)  # not timed, as with ours: the first takes memory that others gave back
         return mean(partial(next, batches), 2)
 
     return {name: partial(timed, name) for name in readers}
@@ -142,6 +144,10 @@ def verdict(part: Mapping[str, Any]) -> str:
             if ratios:
                 best = min(ratios, key=lambda name: ratios[name])
                 lines.append(f"{kind}, best {title}: {ratios[best]:.1f} ({best})")
+    lines += [
+        f"{name} {made['version']}: {made['bytes_a_recording'] / 1e6:.1f} MB a recording"
+        for name, made in part["peers"].items()
+    ]
     lines += [f"skipped: {name}: {reason}" for name, reason in part["skipped"].items()]
     return "\n".join(lines)
 
