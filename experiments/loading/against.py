@@ -24,7 +24,7 @@ from bgb.data.buffers import TileBuffers
 from bgb.data.loader import WindowLoader
 from bgb.eeg.signal import SignalSpec
 
-TOLERANCE_UV = 0.2
+TOLERANCE_UV = 0.05  # half a quantum
 MEMORIES = ("reused", "fresh")
 TYPES = {"float32": torch.float32, "int16": torch.int16}
 THREADS = (4, 1)  # 4: the default of `data.loader`
