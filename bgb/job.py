@@ -4,6 +4,8 @@ Training reports its progress and says when files are worth keeping; the worker 
 container (bgb/infra) puts its own `Job` in place before the run begins.
 """
 
+import math
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +22,15 @@ class Job:
     def age_s(self) -> float:
         """Seconds since this attempt began, as far as they are paid for."""
         return 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until this machine ends the run by force."""
+        return math.inf
+
+    def stop_early(self) -> None:
+        """Ask the run for an orderly stop, as the place where it runs would at its deadline."""
+        signal.raise_signal(signal.SIGTERM)
 
     def arguments(self) -> list[str]:
         """Return the command line, or what a launcher made of it."""

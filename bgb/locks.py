@@ -1,10 +1,12 @@
 """Locks between processes: who builds which recording, who writes which run.
 
 A lock is advisory (flock) on a small file that names its owner. The kernel drops it when the owner
-dies, so a stale lock cannot exist; the file itself stays, because removing a locked file would let
-two owners in.
+dies, so a stale lock never blocks; a name that is still in it is that of a killed owner, for one
+that lets go takes its own out. The file itself stays, because removing a locked file would let two
+owners in.
 """
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -13,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -28,14 +32,17 @@ def hold(path: Path, *, wait: bool) -> Iterator[bool]:
     except Timeout:
         yield False
         return
+    if killed := path.read_text().strip():
+        _log.info("%s was left by %s, which was killed; it is taken over", path, killed)
     try:
         since = datetime.now(UTC).isoformat(timespec="seconds")
         path.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
         yield True
     finally:
+        path.write_text("")
         lock.release()
 
 
 def owner(path: Path) -> str:
     """Return which process last held the lock, on which host and since when, for messages."""
-    return path.read_text().strip() if path.is_file() else "nobody"
+    return (path.read_text().strip() if path.is_file() else "") or "nobody"

@@ -56,7 +56,20 @@ class TrainConfig:
             f"logit of {self.model.name} judges; choose "
             f"{multiple_s * max(1, round(self.data.window_s / multiple_s))}",
         )
+        require(
+            self.data.batch_size >= self.trainer.devices,
+            f"data.batch_size={self.data.batch_size} leaves nothing to some of trainer.devices="
+            f"{self.trainer.devices}: it is the batch of all devices together; raise it",
+        )
         if isinstance(self.infra, InfraConfig):
+            num_gpus = max(1, self.infra.num_gpus)
+            require(
+                self.trainer.devices == num_gpus or self.infra.gpu is None,
+                f"infra.gpu={self.infra.gpu} rents {num_gpus} GPUs, but trainer.devices="
+                f"{self.trainer.devices} of them would train; set trainer.devices={num_gpus}, or "
+                f"infra.gpu={self.infra.gpu_name}"
+                + (f":{self.trainer.devices}" if self.trainer.devices > 1 else ""),
+            )
             for key, folder in (
                 ("results", self.results),
                 ("data.cache_root", self.data.cache_root),

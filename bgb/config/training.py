@@ -49,7 +49,14 @@ class TrainerConfig:
 
     max_epochs: int = option(8, "epochs to train", unit="epochs")
     accelerator: str = option("auto", "auto, cpu or gpu")
+    devices: int = option(1, "GPUs, or processes on the CPU, that share each batch")
     precision: str = option("32-true", "32-true or bf16-mixed")
+    micro_batch: int = option(
+        0, "windows of a batch that the detector takes at once; 0 = all", unit="windows"
+    )
+    compile: bool = option(False, "compile the detector; whole batches, or micro batches, only")
+    nonfinite: str = option("raise", "at a loss or gradient that is not finite: raise or skip")
+    nonfinite_budget: int = option(10, "batches that a run may skip", unit="batches")
     threads: int = option(0, "CPU threads of torch; 0 = all cores")
     val_every_epochs: int = option(1, "epochs between validations", unit="epochs")
     val_hours: float = option(2.0, "most EEG that one validation scores", unit="h")
@@ -57,20 +64,37 @@ class TrainerConfig:
     monitor_mode: str = option("max", "max or min")
     checkpoint_minutes: float = option(5.0, "time between mid-epoch checkpoints", unit="min")
     log_every_steps: int = option(10, "optimiser steps between log lines", unit="steps")
+    patience: int = option(
+        0, "validations without improvement after which training ends; 0 = train all epochs"
+    )
+    min_delta: float = option(0.0, "an improvement of the monitored metric must be larger")
+    max_hours: float | None = option(
+        None, "hours after which this session is ended by force; it stops before", unit="h"
+    )
     ema_decay: float = option(0.0, "decay of the averaged weights that are evaluated; 0 = off")
     resume: str = option("auto", "auto: continue this run if it exists; never: refuse instead")
 
     def __post_init__(self) -> None:
         positive(
             trainer__max_epochs=self.max_epochs,
+            trainer__devices=self.devices,
             trainer__val_every_epochs=self.val_every_epochs,
             trainer__val_hours=self.val_hours,
             trainer__checkpoint_minutes=self.checkpoint_minutes,
             trainer__log_every_steps=self.log_every_steps,
         )
-        not_negative(trainer__threads=self.threads)
+        if self.max_hours is not None:
+            positive(trainer__max_hours=self.max_hours)
+        not_negative(
+            trainer__threads=self.threads,
+            trainer__micro_batch=self.micro_batch,
+            trainer__patience=self.patience,
+            trainer__min_delta=self.min_delta,
+            trainer__nonfinite_budget=self.nonfinite_budget,
+        )
         one_of("trainer.accelerator", self.accelerator, ACCELERATORS)
         one_of("trainer.precision", self.precision, ("32-true", "bf16-mixed"))
+        one_of("trainer.nonfinite", self.nonfinite, ("raise", "skip"))
         one_of("trainer.monitor", self.monitor, VALIDATION_METRICS)
         one_of("trainer.monitor_mode", self.monitor_mode, ("max", "min"))
         one_of("trainer.resume", self.resume, ("auto", "never"))

@@ -93,7 +93,7 @@ class DeviceSplit:
             first = np.searchsorted(spans_E2[:, 1], start, side="right")
             stop = np.searchsorted(spans_E2[:, 0], start + stop_after_s, side="left")
             near.append(spans_E2[first:stop].reshape(-1))
-        numbers = np.zeros((len(near), 3 + max(map(len, near))))
+        numbers = np.zeros((len(near), 3 + max(map(len, near), default=0)))
         numbers[:, 0], numbers[:, 1] = recordings, starts
         numbers[:, 2] = self.durations_P[list(recordings)]
         for row, spans in zip(numbers, near):
@@ -170,10 +170,10 @@ def load_each(
     return [future.result() for future in futures]
 
 
-def find_device(accelerator: str) -> torch.device:
-    """Return the device on which Lightning trains with `trainer.accelerator` and one device."""
+def find_device(accelerator: str, rank: int = 0) -> torch.device:
+    """Return the device on which process `rank` trains with `trainer.accelerator`."""
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return torch.device("cuda", 0)
+        return torch.device("cuda", rank)
     if accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
         return torch.device("mps", 0)
     return torch.device("cpu")

@@ -40,6 +40,9 @@ class WindowLoader:
     dtype : of the tiles: int16, or float32 for a detector on the CPU (`TileBuffers`).
     threads : that read; on a volume with latency as many windows are under way.
     progress : show a bar while a split is loaded to memory or to the device.
+    rank, num_processes : which share of each batch this process reads; shares differ by one window
+        at most and may be empty. State and sample numbers are those of whole batches, so a run may
+        go on with another number of processes.
     """
 
     def __init__(
@@ -57,8 +60,11 @@ class WindowLoader:
         dtype: torch.dtype = torch.int16,
         threads: int = 1,
         progress: bool = True,
+        rank: int = 0,
+        num_processes: int = 1,
     ) -> None:
         self._sampling, self._seed = sampling, seed
+        self._rank, self._num_processes = rank, num_processes
         self._window_s, self._batch_size = window_s, batch_size
         self._num_steps, self._threads = count_steps(window_s, label_rate_hz), threads
         self._index = index_windows(recordings, window_s=window_s, by_patient=sampling.by_patient)
@@ -66,11 +72,12 @@ class WindowLoader:
         self._tiles = make_resident(
             recordings, residency, memory_gib=memory_gib, device=device, progress=progress
         )
-        self._ahead = max(_MIN_AHEAD, -(-threads // batch_size))
+        largest_share = -(-batch_size // num_processes)
+        self._ahead = max(_MIN_AHEAD, -(-threads // largest_share))
         self._buffers = TileBuffers(
             recordings[0].spec,
             window_s=window_s,
-            batch_size=batch_size,
+            batch_size=largest_share,
             dtype=dtype,
             keep=self._ahead + 2,  # one in use and one that its consumer is about to let go of
             pinned=device.type == "cuda",
@@ -142,7 +149,7 @@ class WindowLoader:
             first_sample=first_sample,
         )
         tiles_B = [tiles[recording] for recording in recordings]
-        share = -(-len(starts) // self._threads)
+        share = max(1, -(-len(starts) // self._threads))
         parts = [
             executor.submit(
                 fill_batch, batch, tiles_B, starts, rows=range(row, min(row + share, len(starts)))
@@ -152,8 +159,11 @@ class WindowLoader:
         return _Reading(batch, parts)
 
     def _windows(self, epoch: Epoch, position: int) -> tuple[list[int], list[int], int]:
-        """Return recordings and starts of a batch, and the number of its first sample."""
-        window = slice(position * self._batch_size, (position + 1) * self._batch_size)
+        """Return recordings and starts of our share, and the number of its first sample."""
+        begin = position * self._batch_size
+        size = min(self._batch_size, len(epoch) - begin)
+        first, stop = (size * rank // self._num_processes for rank in (self._rank, self._rank + 1))
+        window = slice(begin + first, begin + stop)
         first_sample = self._epoch * self._sampling.windows_per_epoch + window.start
         return epoch.recording_N[window].tolist(), epoch.start_N[window].tolist(), first_sample
 

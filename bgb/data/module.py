@@ -110,9 +110,14 @@ class EegDataModule(LightningDataModule):
             return known
         return tuple((one.split, one.recording_id) for one in self.corpus.recordings)
 
-    def train_dataloader(self) -> WindowLoader:
-        """Return the loader of training windows; its order depends on (seed, epoch) only."""
-        config, device = self._config, find_device(self._accelerator)
+    def train_dataloader(self, *, rank: int = 0, num_processes: int = 1) -> WindowLoader:
+        """Return the loader of training windows; its order depends on (seed, epoch) only.
+
+        Parameters
+        ----------
+        rank : of this process among those that share each batch; CUDA device `rank` is its own.
+        """
+        config, device = self._config, find_device(self._accelerator, rank)
         return WindowLoader(
             self.cache.split("train"),
             config.sampling,
@@ -125,6 +130,9 @@ class EegDataModule(LightningDataModule):
             # On the CPU the threads of the loader convert, into memory that is used again.
             dtype=torch.float32 if device.type == "cpu" else torch.int16,
             progress=self._progress,
-            memory_gib=config.memory_gib,
+            # Each process has a copy of its own.
+            memory_gib=config.memory_gib / num_processes,
             threads=config.threads,
+            rank=rank,
+            num_processes=num_processes,
         )

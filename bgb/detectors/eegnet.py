@@ -78,7 +78,7 @@ class EegNet(nn.Module):
         """Return one logit a segment, (B, T / segment)."""
         segments = signal_BCT.unfold(-1, self.num_samples, self.num_samples)  # (B, C, K, samples)
         batch, channels, num_segments, samples = segments.shape
-        maps = segments.transpose(1, 2).reshape(-1, 1, channels, samples)
+        maps = segments.transpose(1, 2).reshape(batch * num_segments, 1, channels, samples)
         features = self.separable(self.spatial(self.temporal(maps)))
         logits: Tensor = self.head(torch.flatten(features, 1))
         return logits.view(batch, num_segments)

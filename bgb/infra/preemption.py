@@ -11,6 +11,7 @@ import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
@@ -44,7 +45,8 @@ class OrderlyStop:
         self._next_reason = PREEMPTED
         attempt_s -= min(_MARGIN_S, 0.1 * attempt_s)
         self._reason_at_deadline = BUDGET if seconds_left <= attempt_s else PREEMPTED
-        self._deadline = self._timer(min(seconds_left, attempt_s), self._on_deadline)
+        self._ends_at = time.monotonic() + min(seconds_left, attempt_s)
+        self._deadline = self._timer(min(seconds_left, attempt_s), self.on_deadline)
         self._grace: threading.Timer | None = None
 
     def __enter__(self) -> Self:
@@ -63,6 +65,17 @@ class OrderlyStop:
             self._grace.cancel()
         signal.signal(signal.SIGINT, self._before)
 
+    @property
+    def seconds_left(self) -> float:
+        """Time until the task is asked to stop."""
+        return self._ends_at - time.monotonic()
+
+    def on_deadline(self) -> None:
+        """Ask the task to stop: its time is over, or what it would begin next does not fit."""
+        if self.reason is None:
+            self._next_reason = self._reason_at_deadline
+            _interrupt_main_thread()
+
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
         if self.reason is not None:  # the second one: the grace is over, or Modal insists
             raise KeyboardInterrupt
@@ -73,11 +86,6 @@ class OrderlyStop:
         self._grace = self._timer(self._grace_s[self.reason], _interrupt_main_thread)
         self._grace.start()
         os.kill(os.getpid(), signal.SIGTERM)
-
-    def _on_deadline(self) -> None:
-        if self.reason is None:
-            self._next_reason = self._reason_at_deadline
-            _interrupt_main_thread()
 
     @staticmethod
     def _timer(seconds: float, function: Callable[[], None]) -> threading.Timer:

@@ -20,6 +20,7 @@ from bgb.infra import attempts, leases
 from bgb.infra.attempts import Attempt
 from bgb.infra.container import Container, visible_gpus
 from bgb.infra.payload import Ticket
+from bgb.infra.preemption import OrderlyStop
 from bgb.job import Job
 
 if TYPE_CHECKING:
@@ -45,13 +46,20 @@ class RemoteJob(ContainerJob):
     """A job with a ticket: it may be interrupted, and goes on in its next attempt."""
 
     def __init__(
-        self, container: Container, ticket: Ticket, attempt: Attempt, *, earlier_s: float
+        self,
+        container: Container,
+        ticket: Ticket,
+        attempt: Attempt,
+        stop: OrderlyStop,
+        *,
+        earlier_s: float,
     ) -> None:
         super().__init__(container)
         self.attempt = attempt.number
         self.usd_per_hour = ticket.usd_per_hour
         self._ticket = ticket
         self._record = attempt
+        self._stop = stop
         self._earlier_s = earlier_s
         self._values: dict[str, float | str] = {}
         self._leased: list[str] = []
@@ -63,6 +71,13 @@ class RemoteJob(ContainerJob):
     @property
     def age_s(self) -> float:
         return time.time() - self._record.started_s
+
+    @property
+    def seconds_left(self) -> float:
+        return self._stop.seconds_left
+
+    def stop_early(self) -> None:
+        self._stop.on_deadline()
 
     def arguments(self) -> list[str]:
         return list(self._ticket.arguments)

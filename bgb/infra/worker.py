@@ -112,9 +112,9 @@ def _attempt(
     request: Request, ticket: Ticket, attempt: Attempt, here: Container, *, earlier_s: float
 ) -> Done | Failure:
     """Run the job until it ends, is preempted (KeyboardInterrupt) or out of hours."""
-    job = RemoteJob(here, ticket, attempt, earlier_s=earlier_s)
-    current_job.set_current(job)
     stop = OrderlyStop(ticket.max_hours * 3600 - earlier_s, attempt_s=ticket.attempt_hours * 3600)
+    job = RemoteJob(here, ticket, attempt, stop, earlier_s=earlier_s)
+    current_job.set_current(job)
     with job.reporting():
         try:
             with stop:

@@ -2,8 +2,10 @@
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -12,7 +14,10 @@ from pytorch_lightning.callbacks import Callback, WeightAveraging
 
 from bgb import job, startup
 from bgb.detectors import Detector
+from bgb.training.deadline import Deadline
 from bgb.training.module import SeizureModule
+from bgb.training.numerics import relative_change
+from bgb.training.orderly import stop_if_asked
 
 _log = logging.getLogger(__name__)
 
@@ -22,16 +27,23 @@ class Validation(Callback):
 
     Parameters
     ----------
-    validate : scores a detector in evaluation mode and returns `val/...` metrics.
+    validate : scores a detector in evaluation mode and returns `val/...` metrics; now and then it
+        calls what it is given besides, which raises when the run is to stop.
     every_epochs : epochs between validations; the last epoch is always validated.
+    deadline : keeps a validation that would not fit from beginning.
     """
 
     def __init__(
-        self, validate: Callable[[Detector], Mapping[str, float]], *, every_epochs: int = 1
+        self,
+        validate: Callable[[Detector, Callable[[], None]], Mapping[str, float]],
+        *,
+        every_epochs: int = 1,
+        deadline: Deadline | None = None,
     ) -> None:
         super().__init__()
         self.validate = validate
         self.every_epochs = every_epochs
+        self.deadline = deadline or Deadline()
         self.latest: dict[str, float] = {}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -41,17 +53,23 @@ class Validation(Callback):
         if done % self.every_epochs and done != trainer.max_epochs:
             return
         module = cast("SeizureModule", pl_module)
-        with _shipped_weights(trainer, module), torch.inference_mode():
-            self.latest = dict(self.validate(module.detector))
+        with (
+            self.deadline.validation(trainer),
+            _shipped_weights(trainer, module),
+            torch.inference_mode(),
+        ):
+            latest = self.validate(module.detector, partial(stop_if_asked, trainer))
+        self.latest = dict(latest)
         pl_module.log_dict(self.latest, logger=False)
 
 
 class Metrics(Callback):
     """Write a row to every logger each `every_steps` steps and one at the end of each epoch.
 
-    `train/loss` is that of one batch, `train/epoch_loss` the mean of the epoch. Rows count the
-    optimiser steps done, so that a resumed run knows which rows are its own. Whoever watches the
-    job sees the loss and the metric `monitor`.
+    `train/loss` and `train/grad_norm` (before clipping) are those of one batch, `train/update_norm`
+    is the length of its step as a share of that of the weights, `train/epoch_loss` the mean of the
+    epoch. Rows count the optimiser steps done, so that a resumed run knows which rows are its own;
+    a batch that was left out has none. Whoever watches the job sees the loss and `monitor`.
     """
 
     def __init__(self, validation: Validation, *, every_steps: int, monitor: str) -> None:
@@ -62,6 +80,7 @@ class Metrics(Callback):
         self._loss_sum = 0.0
         self._num_steps = 0
         self._lr = 0.0
+        self._weights_before: list[torch.Tensor] = []
         self._started = time.monotonic()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -72,25 +91,33 @@ class Metrics(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         self._lr = optimizer.param_groups[0]["lr"]  # of this step; afterwards it is the next one's
+        if (trainer.global_step + 1) % self.every_steps == 0:
+            self._weights_before = [each.detach().clone() for each in pl_module.parameters()]
 
     def on_train_batch_end(
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Any,  # Any: Lightning's signature; here {"loss": Tensor}
+        outputs: Any,  # Any: Lightning's signature; here of SeizureModule.training_step
         batch: object,
         batch_idx: int,
     ) -> None:
+        if not outputs:
+            return
         loss = float(outputs["loss"])
         self._loss_sum += loss
         self._num_steps += 1
         if trainer.global_step % self.every_steps == 0:
-            _write(trainer, {"train/loss": loss, "train/lr": self._lr})
+            values = {"train/loss": loss, "train/lr": self._lr}
+            values["train/grad_norm"] = float(outputs["grad_norm"])
+            values["train/update_norm"] = self._update_norm(pl_module)
+            _write(trainer, values)
             job.current().progress(**_position(trainer), loss=loss)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the epoch's row before the checkpoint that makes it final; say it in one line."""
-        metrics = {"train/epoch_loss": self._loss_sum / max(1, self._num_steps)}
+        mean = self._loss_sum / self._num_steps if self._num_steps else math.nan
+        metrics = {"train/epoch_loss": mean}
         metrics |= self.validation.latest
         _write(trainer, metrics)
         text = " ".join(f"{name}={value:.4g}" for name, value in metrics.items())
@@ -105,6 +132,10 @@ class Metrics(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # Any: Lightning's signature
         self._loss_sum, self._num_steps = state_dict["loss_sum"], state_dict["num_steps"]
+
+    def _update_norm(self, pl_module: pl.LightningModule) -> float:
+        before, self._weights_before = self._weights_before, []
+        return relative_change(before, [each.detach() for each in pl_module.parameters()])
 
 
 class FirstStep(Callback):

@@ -1,17 +1,23 @@
 """Checkpoints: written atomically, at every epoch, every few minutes and on SIGTERM.
 
-`last.ckpt` is where the run continues, `best.ckpt` what is evaluated. The best score so far and the
-state of the random generator travel inside (lessons 65 and 69). Lightning's own ModelCheckpoint
-has no atomic write and forgets the best score when a folder moves.
+`last.ckpt` is where the run continues, `previous.ckpt` the one before it, `best.ckpt` what is
+evaluated. The best score so far and the state of the random generator travel inside (lessons 65 and
+69). Lightning's own ModelCheckpoint has no atomic write and forgets the best score when a folder
+moves.
+
+Killed between best and last, a run repeats the epoch's end with the score that the older
+checkpoint knows, chooses again alike and writes the same best weights once more.
 """
 
 import logging
 import math
+import os
 import pickle
 import time
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytorch_lightning as pl
 import torch
@@ -23,8 +29,13 @@ from torch import Tensor
 
 from bgb.errors import RunError
 from bgb.files import write_atomically
+from bgb.training import epoch_end
+from bgb.training.loggers import CsvLogger
+from bgb.training.stopping import is_better
 
 _log = logging.getLogger(__name__)
+EPOCH_END_DUE = "epoch_end_due"
+LARGEST_SHARE = 0.05  # of the time between two mid-epoch checkpoints that writing one may take
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:  # Any: a Lightning checkpoint
@@ -35,13 +46,22 @@ def load_checkpoint(path: Path) -> dict[str, Any]:  # Any: a Lightning checkpoin
     RunError : the file is torn, or no checkpoint.
     """
     try:
+        _check_sums(path)
         checkpoint: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (zipfile.BadZipFile, RuntimeError, pickle.UnpicklingError) as error:
         raise RunError(
             f"{path} cannot be read ({str(error).splitlines()[0]}): put a sound copy there, or "
             "remove the run folder and repeat the command"
         ) from error
     return checkpoint
+
+
+def _check_sums(path: Path) -> None:
+    """Compare each member with its CRC, which torch does not look at."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"{damaged} is damaged")
 
 
 def best_score(path: Path) -> float:
@@ -50,7 +70,16 @@ def best_score(path: Path) -> float:
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write a checkpoint whole or not at all."""
+    """Write a checkpoint whole or not at all.
+
+    Parameters
+    ----------
+    kept : path of a checkpoint -> where to keep the one that it replaces.
+    """
+
+    def __init__(self, kept: Mapping[Path, Path]) -> None:
+        super().__init__()
+        self.kept = kept
 
     def save_checkpoint(
         self,
@@ -60,7 +89,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> None:
         """Save through a temporary file; `storage_options` is Lightning's and stays unused."""
         assert storage_options is None
-        write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
+        target = Path(path)
+
+        def write(file: IO[bytes]) -> None:
+            torch.save(checkpoint, file)
+            os.fsync(file.fileno())
+            if target in self.kept and target.exists():
+                # Killed right after this, the run goes on from the one that was kept.
+                target.replace(self.kept[target])
+
+        write_atomically(target, write)
 
 
 class Checkpoints(Checkpoint):
@@ -69,9 +107,9 @@ class Checkpoints(Checkpoint):
     Parameters
     ----------
     last, best : paths of the two files.
-    monitor : metric that decides which is best; not a number never wins.
+    score : the metric of the epoch that ends, which decides what is best; None without validation.
     mode : "max" or "min".
-    minutes : time between two checkpoints within an epoch.
+    minutes : time between two checkpoints within an epoch; more where writing one takes long.
     saved : called when `last` is on disk: a worker publishes it, provenance counts the time.
     clock : seconds of a monotonic clock.
     """
@@ -81,7 +119,7 @@ class Checkpoints(Checkpoint):
         last: Path,
         best: Path,
         *,
-        monitor: str,
+        score: Callable[[], float | None],
         mode: str,
         minutes: float,
         saved: Callable[[], None] = lambda: None,
@@ -89,12 +127,16 @@ class Checkpoints(Checkpoint):
     ) -> None:
         super().__init__()
         self.last, self.best = last, best
-        self.monitor, self.mode = monitor, mode
+        self.score, self.mode = score, mode
         self.interval_s = 60 * minutes
         self.saved, self.clock = saved, clock
         self.best_score: float = math.nan
+        self.best_step: int | None = None
+        self.save_s = 0.0  # what the last one took
+        self._all_s, self._num_saved = 0.0, 0
         self._saved_step = -1
-        self._saved_at = clock()
+        self._saved_at = self._began = clock()
+        self._epoch_ended = self._epoch_end_due = False
         self._random_state: dict[str, list[Tensor] | Tensor] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -102,7 +144,13 @@ class Checkpoints(Checkpoint):
         if self._random_state is not None:
             _set_random_state(self._random_state)
             self._random_state = None
-        self._saved_at = self.clock()
+            self._saved_step = trainer.global_step
+        if self._epoch_end_due:
+            epoch_end.skip_to_it(trainer)
+        self._saved_at = self._began = self.clock()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._epoch_ended = False
 
     def on_train_batch_end(
         self,
@@ -113,16 +161,26 @@ class Checkpoints(Checkpoint):
         batch_idx: int,
     ) -> None:
         """Save when the last checkpoint is old."""
-        if self.clock() - self._saved_at >= self.interval_s:
+        interval_s = max(self.interval_s, self.save_s / LARGEST_SHARE)
+        if self.clock() - self._saved_at >= interval_s:
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save best where the metric was computed and won, then last, which knows of it."""
-        score = trainer.callback_metrics.get(self.monitor)
-        if score is not None and self._wins(float(score)):
-            self.best_score = float(score)
+        self._epoch_ended = True
+        score = self.score()
+        if score is not None and self._wins(score):
+            self.best_score, self.best_step = score, trainer.global_step
             trainer.save_checkpoint(self.best)
         self._save(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say what the checkpoints cost."""
+        whole_s = self.clock() - self._began
+        _log.info(
+            "%d checkpoints in this session: %.1f s, %.1f %% of it",
+            self._num_saved, self._all_s, 100 * self._all_s / max(whole_s, 1e-9),
+        )  # fmt: skip
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
@@ -137,31 +195,60 @@ class Checkpoints(Checkpoint):
         pl_module: pl.LightningModule,
         checkpoint: dict[str, Any],  # Any: Lightning's signature
     ) -> None:
-        """Add the position of the loader (lesson 67) and the id of the W&B run (lesson 85)."""
+        """Add the position of the loader (lesson 67), of metrics.csv and the W&B id (lesson 85)."""
         loader: Any = trainer.train_dataloader  # Any: Lightning does not know our loader
         checkpoint["loader"] = loader.state_dict()
+        tables = [each for each in trainer.loggers if isinstance(each, CsvLogger)]
+        checkpoint["metrics_rows"] = tables[0].sync() if tables else 0
         ids = [each.version for each in trainer.loggers if isinstance(each, WandbLogger)]
         checkpoint["wandb_id"] = ids[0] if ids else None
+        if self._end_is_due(trainer):
+            checkpoint["callbacks"][self.state_key][EPOCH_END_DUE] = True
+            epoch_end.mark_due(checkpoint["loops"])
 
     def state_dict(self) -> dict[str, Any]:  # Any: Lightning's signature
-        return {"best_score": self.best_score, "random": _random_state()}
+        return {
+            "best_score": self.best_score,
+            "best_step": self.best_step,
+            "random": _random_state(),
+            EPOCH_END_DUE: False,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # Any: Lightning's signature
-        self.best_score = state_dict["best_score"]
+        self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
         self._random_state = state_dict["random"]
+        self._epoch_end_due = state_dict[EPOCH_END_DUE]
+
+    def _end_is_due(self, trainer: pl.Trainer) -> bool:
+        """Tell whether the epoch's last step is done and what follows it is not."""
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        return done == trainer.num_training_batches and not self._epoch_ended
 
     def _wins(self, score: float) -> bool:
-        if math.isnan(self.best_score) and not self.best.exists():
-            return True  # something must be best, even without a number
-        if math.isnan(score) or math.isnan(self.best_score):
-            return not math.isnan(score)
-        return score > self.best_score if self.mode == "max" else score < self.best_score
+        """Tell whether a score is the best; the first one is, even if it is not a number."""
+        return self.best_step is None or is_better(score, self.best_score, self.mode)
 
     def _save(self, trainer: pl.Trainer) -> None:
+        began = self.clock()
         trainer.save_checkpoint(self.last)
-        self._saved_step, self._saved_at = trainer.global_step, self.clock()
         _log.debug("checkpoint at step %d: %s", trainer.global_step, self.last)
         self.saved()
+        self._saved_step, self._saved_at = trainer.global_step, self.clock()
+        self._account(self._saved_at - began)
+
+    def _account(self, save_s: float) -> None:
+        """Count what a checkpoint took; say when it makes the next ones rarer."""
+        was_bounded, self.save_s = self._is_bounded(), save_s
+        self._num_saved, self._all_s = self._num_saved + 1, self._all_s + save_s
+        if self._is_bounded() and not was_bounded:
+            _log.info(
+                "a checkpoint takes %.1f s: mid-epoch ones come every %.1f min, not every "
+                "%.1f min (trainer.checkpoint_minutes), to stay below %.0f %% of the time",
+                save_s, save_s / LARGEST_SHARE / 60, self.interval_s / 60, 100 * LARGEST_SHARE,
+            )  # fmt: skip
+
+    def _is_bounded(self) -> bool:
+        return self.save_s / LARGEST_SHARE > self.interval_s
 
 
 def _random_state() -> dict[str, list[Tensor] | Tensor]:

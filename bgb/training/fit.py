@@ -5,24 +5,23 @@ Each `build_` function is one step that a notebook may take by itself; `fit` tak
 
 import contextlib
 import logging
-import signal
+import math
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, RichProgressBar
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from bgb import job
 from bgb.config.compose import dump_config
 from bgb.config.data import SPLITS
 from bgb.config.schema import TrainConfig
 from bgb.data.check import refuse_missing, summarise
+from bgb.data.device import find_device
 from bgb.data.key import cache_key
 from bgb.data.module import EegDataModule
 from bgb.data.windows import WindowBatch
@@ -31,11 +30,20 @@ from bgb.evaluation.stitching import check_window
 from bgb.evaluation.validation import validate
 from bgb.training import provenance
 from bgb.training.callbacks import FirstStep, Metrics, Validation
-from bgb.training.checkpoint import AtomicCheckpointIO, Checkpoints, load_checkpoint
+from bgb.training.checkpoint import AtomicCheckpointIO, Checkpoints
+from bgb.training.collectives import check_compiled, synchronise_norms
+from bgb.training.deadline import Deadline
+from bgb.training.lightning import quiet_lightning, trainer_options
 from bgb.training.loggers import build_loggers, close_loggers
 from bgb.training.module import Schedule, SeizureModule
+from bgb.training.nonfinite import NonfinitePolicy
+from bgb.training.orderly import ends_orderly
+from bgb.training.processes import Together, check_devices, followers
 from bgb.training.provenance import Spending
+from bgb.training.resume import find_resume_point
 from bgb.training.run_folder import RunFolder
+from bgb.training.step import check_pieces
+from bgb.training.stopping import MAX_EPOCHS, PATIENCE, EarlyStopping
 
 _log = logging.getLogger(__name__)
 
@@ -52,25 +60,43 @@ def fit(
     Raises
     ------
     ConfigError : the detector does not fit the window.
-    RunError : the loss is not finite.
+    RunError : a step is not finite, and `trainer.nonfinite` does not let it be left out.
     """
     if folder.is_finished():
         _log.info("run %s is finished already; nothing to train", folder.path)
         return
-    # Before anything that draws (lesson 70).
-    pl.seed_everything(config.seed, verbose=False)
-    if config.trainer.threads:
-        torch.set_num_threads(config.trainer.threads)
-    detector = build_detector(
-        config.model, config.frontend, data.spec, window_s=config.data.window_s
-    )
-    check_window(detector)
+    detector = seeded_detector(config, data)
     with quiet_lightning():
         _train(config, folder, data, detector, spending or Spending(folder))
 
 
+def seeded_detector(config: TrainConfig, data: EegDataModule) -> Detector:
+    """Build the detector whose weights the seed decides; set seed and threads of this process.
+
+    Raises
+    ------
+    ConfigError : the detector does not fit the window.
+    """
+    # Before anything that draws (lesson 70).
+    pl.seed_everything(config.seed, verbose=False)
+    if config.trainer.threads or config.trainer.devices > 1:
+        share = torch.get_num_threads() // config.trainer.devices
+        torch.set_num_threads(config.trainer.threads or max(1, share))
+    detector = build_detector(
+        config.model, config.frontend, data.spec, window_s=config.data.window_s
+    )
+    check_window(detector)
+    return detector
+
+
 def build_data(config: TrainConfig) -> EegDataModule:
-    """Build what the cache lacks, open it and check it."""
+    """Build what the cache lacks, open it and check it.
+
+    Raises
+    ------
+    ConfigError : there are fewer devices than the configuration asks for.
+    """
+    check_devices(config.trainer.accelerator, config.trainer.devices)
     data = EegDataModule(
         config.data,
         label_rate_hz=output_rate_hz(config.model),
@@ -86,14 +112,44 @@ def build_data(config: TrainConfig) -> EegDataModule:
     return data
 
 
-def build_module(config: TrainConfig, detector: Detector) -> SeizureModule:
-    """Wrap a detector with loss, optimiser and schedule."""
-    optimizer = config.optimizer
+def build_module(
+    config: TrainConfig,
+    detector: Detector,
+    *,
+    failures: Path | None = None,
+    recordings: Sequence[str] = (),
+) -> SeizureModule:
+    """Wrap a detector with loss, optimiser and schedule.
+
+    Parameters
+    ----------
+    failures : folder of the files that reproduce a step that is not finite; None = none.
+    recordings : ids of the train split, to name such windows.
+
+    Raises
+    ------
+    ConfigError : the detector cannot take a batch in pieces, or not compiled on several devices.
+    """
+    optimizer, trainer, batch_size = config.optimizer, config.trainer, config.data.batch_size
+    check_pieces(detector, micro_batch=trainer.micro_batch, batch_size=batch_size)
+    share = batch_size // trainer.devices
+    if trainer.devices > 1:
+        check_compiled(detector, trainer.devices, compiled=trainer.compile)
+        synchronise_norms(detector, find_device(trainer.accelerator))
     return SeizureModule(
         detector,
         lr=optimizer.lr,
         weight_decay=optimizer.weight_decay,
         schedule=Schedule(optimizer.warmup_fraction, optimizer.final_fraction),
+        gradient_clip=optimizer.gradient_clip,
+        micro_batch=trainer.micro_batch,
+        compiled_size=min(trainer.micro_batch or share, share) if trainer.compile else 0,
+        nonfinite=NonfinitePolicy(
+            skip=trainer.nonfinite == "skip",
+            budget=trainer.nonfinite_budget,
+            folder=failures,
+            recordings=recordings,
+        ),
         config_text=dump_config(config),
     )
 
@@ -105,35 +161,36 @@ def build_trainer(
     *,
     num_batches: int,
     resumed_step: int = 0,
+    kept_rows: int = 0,
     saved: Callable[[], None] = lambda: None,
 ) -> pl.Trainer:
     """Build the Lightning trainer; all that it writes lies in the run folder."""
     trainer = config.trainer
     show_bar = sys.stderr.isatty() and not config.disable_progress
     return pl.Trainer(
+        **trainer_options(config),
         default_root_dir=folder.path,
-        accelerator=trainer.accelerator,
-        devices=1,
-        precision="bf16-mixed" if trainer.precision == "bf16-mixed" else "32-true",
-        max_epochs=trainer.max_epochs,
-        gradient_clip_val=config.optimizer.gradient_clip or None,
         log_every_n_steps=min(trainer.log_every_steps, num_batches),
-        logger=build_loggers(config.logger, folder, resumed_step=resumed_step),
+        logger=build_loggers(config.logger, folder, resumed_step=resumed_step, kept_rows=kept_rows),
         callbacks=_callbacks(config, folder, validation, saved, show_bar=show_bar),
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(kept={folder.last: folder.previous})],
         enable_checkpointing=True,
         enable_progress_bar=show_bar,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
     )
 
 
-def build_validation(config: TrainConfig, data: EegDataModule) -> Validation:
+def build_validation(
+    config: TrainConfig, data: EegDataModule, deadline: Deadline | None = None
+) -> Validation:
     """Build the callback that scores whole recordings of a bounded part of dev."""
 
-    def score(detector: Detector) -> Mapping[str, float]:
+    def score(detector: Detector, stop_if_asked: Callable[[], None]) -> Mapping[str, float]:
+        def predict_on(batch: WindowBatch) -> torch.Tensor:
+            stop_if_asked()
+            return predict(detector, batch)
+
         return validate(
-            partial(predict, detector),
+            predict_on,
             detector,
             data.cache.split("dev"),
             max_hours=config.trainer.val_hours,
@@ -142,7 +199,7 @@ def build_validation(config: TrainConfig, data: EegDataModule) -> Validation:
             seed=config.seed,
         )
 
-    return Validation(score, every_epochs=config.trainer.val_every_epochs)
+    return Validation(score, every_epochs=config.trainer.val_every_epochs, deadline=deadline)
 
 
 def predict(detector: Detector, batch: WindowBatch) -> torch.Tensor:
@@ -159,34 +216,39 @@ def _train(
     detector: Detector,
     spending: Spending,
 ) -> None:
-    loader = data.train_dataloader()
-    checkpoint = _resume_point(folder)
+    loader = data.train_dataloader(num_processes=config.trainer.devices)
+    point = find_resume_point(folder, config)
+    checkpoint = point.checkpoint if point else {}
     if checkpoint:
         # Lightning restores a loader only within an epoch, not at its end.
         loader.load_state_dict(checkpoint["loader"])
     trainer = build_trainer(
         config,
         folder,
-        build_validation(config, data),
+        build_validation(config, data, Deadline(partial(_seconds_left, config, spending))),
         num_batches=len(loader),
         resumed_step=checkpoint.get("global_step", 0),
+        kept_rows=checkpoint.get("metrics_rows", 0),
         saved=partial(_saved, spending),
     )
     num_parameters = sum(parameter.numel() for parameter in detector.parameters())
     _log.info("run %s: %s, %d parameters", folder.path, config.model.name, num_parameters)
-    with _recorded(config, folder, data, trainer, spending):
-        try:
-            trainer.fit(
-                build_module(config, detector),
-                train_dataloaders=loader,
-                ckpt_path=folder.last if checkpoint else None,
-                weights_only=True,
-            )
-        except SIGTERMException as stop:  # Lightning would end with 0, as if all were done
-            _log.warning(
-                "stopped by SIGTERM at step %d; repeat the command to continue", trainer.global_step
-            )
-            raise SystemExit(128 + signal.SIGTERM) from stop
+    with (
+        _recorded(config, folder, data, trainer, spending),
+        followers(config, trainer.strategy.root_device, checkpoint=point.path if point else None),
+        ends_orderly(lambda: trainer.global_step),
+    ):
+        trainer.fit(
+            build_module(
+                config,
+                detector,
+                failures=folder.path / "failures",
+                recordings=[each.recording_id for each in data.cache.split("train")],
+            ),
+            train_dataloaders=loader,
+            ckpt_path=point.path if point else None,
+            weights_only=True,
+        )
 
 
 @contextlib.contextmanager
@@ -212,10 +274,18 @@ def _recorded(
     )
     try:
         yield
-        provenance.finish(folder)
+        all_epochs = trainer.current_epoch == config.trainer.max_epochs
+        provenance.finish(folder, stopped=MAX_EPOCHS if all_epochs else PATIENCE)
     finally:
         close_loggers(trainer.loggers)
         _saved(spending)
+
+
+def _seconds_left(config: TrainConfig, spending: Spending) -> float:
+    """Return the time until this session is ended by force."""
+    hours = config.trainer.max_hours
+    own_s = math.inf if hours is None else 3600 * hours - spending.session_s
+    return min(own_s, job.current().seconds_left)
 
 
 def _saved(spending: Spending) -> None:
@@ -234,48 +304,32 @@ def _callbacks(
 ) -> list[Callback]:
     trainer = config.trainer
     callbacks: list[Callback] = [RichProgressBar()] if show_bar else []
+    if trainer.devices > 1:
+        callbacks.append(Together(config.seed, rank=0))
     if trainer.ema_decay:
         callbacks.append(EMAWeightAveraging(decay=trainer.ema_decay))
+
+    def score() -> float | None:
+        return validation.latest.get(trainer.monitor)
+
     return [
         *callbacks,
         FirstStep(),
+        validation.deadline,
         validation,
         Metrics(validation, every_steps=trainer.log_every_steps, monitor=trainer.monitor),
+        EarlyStopping(
+            score,
+            mode=trainer.monitor_mode,
+            patience=trainer.patience,
+            min_delta=trainer.min_delta,
+        ),
         Checkpoints(
             folder.last,
             folder.best,
-            monitor=trainer.monitor,
+            score=score,
             mode=trainer.monitor_mode,
             minutes=trainer.checkpoint_minutes,
             saved=saved,
         ),
     ]
-
-
-def _resume_point(folder: RunFolder) -> dict[str, Any]:  # Any: a Lightning checkpoint
-    """Return the last checkpoint, on the CPU (lesson 69), or nothing where there is none."""
-    if not folder.last.exists():
-        return {}
-    checkpoint = load_checkpoint(folder.last)
-    _log.info(
-        "run %s goes on at epoch %d, step %d",
-        folder.path, checkpoint["epoch"], checkpoint["global_step"],
-    )  # fmt: skip
-    return checkpoint
-
-
-@contextlib.contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's notices (devices, advertisements) and one of its warnings off the screen."""
-    names = ("pytorch_lightning", "lightning_fabric")
-    levels = {name: logging.getLogger(name).level for name in names}
-    with warnings.catch_warnings():
-        # Lightning 2.6.6 on torch 2.13: CombinedLoader still makes a LeafSpec; not ours to mend.
-        warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
-        for name in names:
-            logging.getLogger(name).setLevel(logging.WARNING)
-        try:
-            yield
-        finally:
-            for name, level in levels.items():
-                logging.getLogger(name).setLevel(level)

@@ -1,12 +1,13 @@
 """Where numbers go: metrics.csv always, TensorBoard and Weights & Biases when asked for.
 
-Each row carries the optimiser steps done so far, and a resumed run first drops the rows that lie
-past its checkpoint, so that no step stands twice. TensorBoard and wandb are imported only here and
-only when enabled (lesson 86); W&B keeps one id per run folder (lesson 85).
+Each row carries the optimiser steps done so far, and a resumed run first drops the rows that were
+written after its checkpoint, so that no step stands twice. TensorBoard and wandb are imported only
+here and only when enabled (lesson 86); W&B keeps one id per run folder (lesson 85).
 """
 
 import csv
 import io
+import os
 import secrets
 import time
 from collections.abc import Iterable, Mapping
@@ -26,12 +27,18 @@ class CsvLogger(Logger):
     """Append to metrics.csv, one row a number: step, epoch, metric, value.
 
     `pandas.read_csv(...).pivot_table(index="step", columns="metric", values="value")` is the table.
+
+    Parameters
+    ----------
+    kept_rows : rows that stay: those that the checkpoint counted. The step alone does not tell: the
+        rows of an epoch's end carry the step of its last batch.
     """
 
-    def __init__(self, path: Path, *, resumed_step: int = 0) -> None:
+    def __init__(self, path: Path, *, kept_rows: int = 0) -> None:
         super().__init__()
         self.path = path
-        kept = [row for row in read_metrics(path) if int(row["step"]) <= resumed_step]
+        kept = read_metrics(path)[:kept_rows]
+        self._num_rows = len(kept)
         text = io.StringIO()
         writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -57,6 +64,13 @@ class CsvLogger(Logger):
             for name, value in metrics.items():
                 if name != "epoch":
                     writer.writerow((step, epoch, name, f"{float(value):.7g}"))
+                    self._num_rows += 1
+
+    def sync(self) -> int:
+        """Bring the rows to the disk, for a checkpoint that counts them; return how many."""
+        with self.path.open("rb") as file:
+            os.fsync(file.fileno())
+        return self._num_rows
 
 
 class TensorBoardLogger(Logger):
@@ -129,10 +143,15 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
 
 
 def build_loggers(
-    config: LoggerConfig, folder: RunFolder, *, resumed_step: int = 0
+    config: LoggerConfig, folder: RunFolder, *, resumed_step: int = 0, kept_rows: int = 0
 ) -> list[Logger]:
-    """Return the loggers that the configuration asks for; rows past `resumed_step` are dropped."""
-    loggers: list[Logger] = [CsvLogger(folder.metrics, resumed_step=resumed_step)]
+    """Return the loggers that the configuration asks for, without what the checkpoint lacks.
+
+    Parameters
+    ----------
+    resumed_step, kept_rows : optimiser steps done, and rows of metrics.csv, at the checkpoint.
+    """
+    loggers: list[Logger] = [CsvLogger(folder.metrics, kept_rows=kept_rows)]
     if config.tensorboard:
         loggers.append(TensorBoardLogger(folder.tensorboard, resumed_step=resumed_step))
     if config.wandb:

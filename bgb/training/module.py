@@ -1,23 +1,33 @@
 """SeizureModule: loss, optimiser and schedule around a detector.
 
-Binary cross-entropy on the steps that lie inside the recording. Imbalance is the sampler's business
-alone: a weighted loss on top of balanced windows collapsed the predecessor (lesson 15).
+One batch is one optimiser step: nothing is carried from a batch to the next but weights, optimiser
+and schedule, so a checkpoint between two batches is exact.
 """
 
 # Shapes: B batch, K output steps
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector
 from bgb.errors import RunError
+from bgb.training.collectives import add_up
+from bgb.training.losses import BinaryCrossEntropy
+from bgb.training.nonfinite import NonfinitePolicy
+from bgb.training.numerics import Before, examine, save_reproducer
+from bgb.training.step import backward
+
+_SPELLED = {"loss": "loss", "grad_norm": "gradient norm"}
 
 
 class Schedule(NamedTuple):
@@ -37,7 +47,16 @@ class Schedule(NamedTuple):
 
 
 class SeizureModule(pl.LightningModule):
-    """Train a detector with AdamW; the configuration's text travels in every checkpoint."""
+    """Train a detector with AdamW; the configuration's text travels in every checkpoint.
+
+    Parameters
+    ----------
+    gradient_clip : largest gradient norm; 0 = not clipped.
+    micro_batch : windows that go through the detector at once; 0 = the whole batch.
+    compiled_size : windows that go through a compiled detector; other numbers of them, as at the
+        end of an epoch, go through the plain one and compile nothing again. 0 = not compiled.
+    nonfinite : what to do with a step that is not finite.
+    """
 
     def __init__(
         self,
@@ -46,66 +65,137 @@ class SeizureModule(pl.LightningModule):
         lr: float,
         weight_decay: float,
         schedule: Schedule,
+        gradient_clip: float = 0.0,
+        micro_batch: int = 0,
+        compiled_size: int = 0,
+        nonfinite: NonfinitePolicy = NonfinitePolicy(),  # noqa: B008 - frozen
         config_text: str = "",
     ) -> None:
         super().__init__()
+        self.automatic_optimization = False
         self.detector = detector
+        self.loss = BinaryCrossEntropy()
         self.lr = lr
         self.weight_decay = weight_decay
         self.schedule = schedule
+        self.gradient_clip = gradient_clip
+        self.micro_batch = micro_batch
+        self.compiled_size = compiled_size
+        # The function, not the module: names in a state_dict stay, validation runs any shape.
+        self.compiled = _compile(detector) if compiled_size else detector.forward
+        self.nonfinite = nonfinite
+        self.num_skipped = 0
         self.config_text = config_text
 
     def forward(self, tiles_BSCR: Tensor, present_BC: Tensor) -> Tensor:
         """Return logits (B, K)."""
-        logits_BK: Tensor = self.detector(tiles_BSCR, present_BC)
+        run = self.compiled if len(tiles_BSCR) == self.compiled_size else self.detector
+        logits_BK: Tensor = run(tiles_BSCR, present_BC)
         return logits_BK
 
-    def training_step(self, batch: WindowBatch, batch_idx: int) -> Tensor:
-        """Return the loss of one batch; a loss that is not finite stops the run at once."""
-        logits_BK = self(batch.tiles_BSCR, batch.present_BC)
-        loss = masked_loss(logits_BK, batch.labels_BK, batch.valid_BK)
-        if not bool(torch.isfinite(loss)):
-            raise RunError(self._diagnosis(loss, logits_BK, batch, batch_idx))
-        return loss
+    def training_step(self, batch: WindowBatch, batch_idx: int) -> dict[str, Tensor] | None:
+        """Take one optimiser step; return loss and gradient norm before clipping, on the CPU.
+
+        Where one of them is not finite nothing changes, and there is nothing to return.
+
+        Raises
+        ------
+        RunError : a step is not finite and may not be left out.
+        """
+        optimizer, scheduler = self._optimizer(), self._scheduler()
+        parameters = [each for group in optimizer.param_groups for each in group["params"]]
+        before = Before.step(self.detector)
+        optimizer.zero_grad()
+        loss = self._backward(batch)
+        gradients = [each.grad for each in parameters if each.grad is not None]
+        add_up(loss, *gradients)
+        norm = get_total_norm(gradients)
+        # The one time in a step that the CPU waits for the device.
+        numbers = dict(zip(("loss", "grad_norm"), torch.stack((loss, norm)).cpu()))
+        if not all(number.isfinite() for number in numbers.values()):
+            self._leave_out(batch, batch_idx, before=before, numbers=numbers)
+            return None
+        if self.gradient_clip:
+            clip_grads_with_norm_(parameters, self.gradient_clip, norm)
+        optimizer.step()
+        scheduler.step()
+        return numbers
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW that decays no bias or norm (lesson 55); the schedule counts real steps (63)."""
-        optimizer = torch.optim.AdamW(parameter_groups(self.detector, self.weight_decay), self.lr)
-        num_steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: self.schedule.factor(step, num_steps)
+        optimizer = torch.optim.AdamW(
+            parameter_groups(self.detector, self.weight_decay),
+            self.lr,
+            # On the CPU it is 0.1 to 0.5 % of a step: not worth other bits than before.
+            fused=True if self.device.type == "cuda" else None,
         )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+        num_steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = LambdaLR(optimizer, lambda step: self.schedule.factor(step, num_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:  # Any: Lightning's signature
-        """Add the configuration as text."""
+        """Add the configuration as text, and how many batches were left out."""
         checkpoint["config"] = self.config_text
+        checkpoint["num_skipped"] = self.num_skipped
 
-    def _diagnosis(
-        self, loss: Tensor, logits_BK: Tensor, batch: WindowBatch, batch_idx: int
-    ) -> str:
-        finite_B = torch.isfinite(logits_BK).all(dim=1)
-        weights = [
-            name for name, value in self.detector.named_parameters() if not value.isfinite().all()
-        ]
-        return (
-            f"loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}, batch "
-            f"{batch_idx}); samples with logits that are not finite: "
-            f"{batch.sample_B[~finite_B].tolist()} of {batch.sample_B.tolist()}; "
-            f"weights that are not finite: {weights or 'none'}; "
-            "lower optimizer.lr, or look at these windows"
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:  # Any: Lightning's signature
+        """Go on counting the batches that were left out.
+
+        Raises
+        ------
+        RunError : the checkpoint counts its steps as bgb did before it took them by hand.
+        """
+        if "num_skipped" not in checkpoint:
+            raise RunError(
+                "the checkpoint was written by an earlier version of bgb, whose count of steps "
+                "this one cannot go on with; finish the run with that version, or set another "
+                "run=<name>"
+            )
+        self.num_skipped = checkpoint["num_skipped"]
+
+    def _optimizer(self) -> LightningOptimizer:
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        return optimizer
+
+    def _scheduler(self) -> LRScheduler:
+        scheduler = self.lr_schedulers()
+        assert isinstance(scheduler, LRScheduler)
+        return scheduler
+
+    def _backward(self, batch: WindowBatch) -> Tensor:
+        """Fill in the gradients; return the loss."""
+        return backward(
+            batch,
+            lambda piece: self(piece.tiles_BSCR, piece.present_BC),
+            self.loss,
+            piece_size=self.micro_batch,
+            propagate=self.manual_backward,
         )
 
+    def _leave_out(
+        self, batch: WindowBatch, batch_idx: int, *, before: Before, numbers: dict[str, Tensor]
+    ) -> None:
+        """Undo the step, keep what repeats it, name what broke; stop the run or count the batch."""
+        before.restore(self.detector)
+        place = {"step": self.global_step, "epoch": self.current_epoch, "batch": batch_idx}
+        path = self.nonfinite.path(self.global_step + self.num_skipped)
+        if path:
+            save_reproducer(path, self.detector, batch, config_text=self.config_text, place=place)
+        finding = examine(self.detector, batch, self.loss, piece_size=self.micro_batch)
+        before.restore(self.detector)
+        name, value = next((name, each) for name, each in numbers.items() if not each.isfinite())
+        text = (
+            f"{_SPELLED[name]} is {value:g} at step {place['step']} (epoch {place['epoch']}, batch "
+            f"{place['batch']}); {self.nonfinite.describe(finding, batch)}"
+        )
+        self.nonfinite.decide(f"{text}; kept in {path}" if path else text, self.num_skipped)
+        self.num_skipped += 1
 
-def masked_loss(logits_BK: Tensor, labels_BK: Tensor, valid_BK: Tensor) -> Tensor:
-    """Mean binary cross-entropy of the valid steps, in float32."""
-    loss_BK = functional.binary_cross_entropy_with_logits(
-        logits_BK.float(), labels_BK, reduction="none"
-    )
-    return torch.where(valid_BK, loss_BK, 0).sum() / valid_BK.sum().clamp_min(1)
+
+def _compile(detector: Detector) -> Callable[[Tensor, Tensor], Tensor]:
+    """Compile for fixed shapes, in one graph: whatever breaks it is an error, not a slow step."""
+    return torch.compile(detector.forward, dynamic=False, fullgraph=True)
 
 
 def parameter_groups(

@@ -66,9 +66,10 @@ def start(
     )
 
 
-def finish(folder: RunFolder) -> None:
-    """Note that training ended."""
-    write_json(folder.provenance, {**read_json(folder.provenance), "finished": _now()})
+def finish(folder: RunFolder, *, stopped: str) -> None:
+    """Note that training ended, and why: "max_epochs" or "patience"."""
+    record = read_json(folder.provenance)
+    write_json(folder.provenance, {**record, "finished": _now(), "stopped": stopped})
 
 
 class Spending:
@@ -82,9 +83,14 @@ class Spending:
         self._folder, self._clock, self._started = folder, clock, clock() - job.current().age_s
         self._seconds, self._usd = before.get("seconds", 0.0), before.get("usd", 0.0)
 
+    @property
+    def session_s(self) -> float:
+        """Seconds of this session."""
+        return self._clock() - self._started
+
     def record(self) -> None:
         """Write the sums into provenance.json."""
-        seconds = self._clock() - self._started
+        seconds = self.session_s
         usd = self._usd + seconds / 3600 * job.current().usd_per_hour
         record = read_json(self._folder.provenance)
         record |= {"seconds": round(self._seconds + seconds, 1), "usd": round(usd, 4)}

@@ -35,8 +35,15 @@ _NOT_IN_HASH = frozenset(
         *("data.cache_root", "data.staging", "data.residency", "data.memory_gib"),
         *("data.threads", "data.workers"),
         "data.check_source",
-        *("trainer.accelerator", "trainer.threads", "trainer.checkpoint_minutes"),
-        *("trainer.log_every_steps", "trainer.resume"),
+        *(
+            "trainer.accelerator",
+            "trainer.devices",
+            "trainer.threads",
+            "trainer.checkpoint_minutes",
+        ),
+        *("trainer.log_every_steps", "trainer.resume", "trainer.max_hours"),
+        # A run that stopped at such a step goes on, leaving it out, as if it had from the start.
+        *("trainer.nonfinite", "trainer.nonfinite_budget"),
     }
 )
 
@@ -63,6 +70,11 @@ class RunFolder:
     def last(self) -> Path:
         """Checkpoint from which the run continues."""
         return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def previous(self) -> Path:
+        """The checkpoint before the last one."""
+        return self.path / "checkpoints" / "previous.ckpt"
 
     @property
     def best(self) -> Path:
@@ -102,6 +114,24 @@ def decisive_values(config: TrainConfig) -> dict[str, Any]:  # Any: values of an
     """Return every key that decides the result of a run, flat, with its value."""
     flat = _flatten(dataclasses.asdict(config))
     return {key: value for key, value in flat.items() if not _left_out(key)}
+
+
+def refuse_difference(there: TrainConfig, here: TrainConfig, *, what: str, cure: str) -> None:
+    """Refuse what was made with a configuration that decides another result.
+
+    Raises
+    ------
+    RunError : `what` was made with ...; `cure`.
+    """
+    theirs, ours = decisive_values(there), decisive_values(here)
+    keys = theirs.keys() | ours.keys()
+    differing = sorted(key for key in keys if theirs.get(key) != ours.get(key))
+    if differing:
+        key = differing[0]
+        raise RunError(
+            f"{what} was made with {key}={theirs.get(key)!r}, not {ours.get(key)!r} "
+            f"({len(differing)} keys differ: {', '.join(differing)}); {cure}"
+        )
 
 
 def run_folder(config: TrainConfig) -> RunFolder:
@@ -162,15 +192,12 @@ def _refuse_other(folder: RunFolder, config: TrainConfig) -> None:
             f"run {folder.path} exists and trainer.resume=never; "
             "set trainer.resume=auto to continue it, or another run=<name>"
         )
-    there, here = decisive_values(load_config(folder.config)), decisive_values(config)
-    differing = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
-    if differing:
-        key = differing[0]
-        raise RunError(
-            f"run {folder.path} was made with {key}={there.get(key)!r}, not {here.get(key)!r} "
-            f"({len(differing)} keys differ: {', '.join(differing)}); "
-            "leave run= out, or set another run=<name>"
-        )
+    refuse_difference(
+        load_config(folder.config),
+        config,
+        what=f"run {folder.path}",
+        cure="leave run= out, or set another run=<name>",
+    )
 
 
 def _left_out(key: str) -> bool:

@@ -23,17 +23,19 @@ from bgb.config.schema import TrainConfig
 from bgb.data.cache import CachedRecording
 from bgb.data.module import EegDataModule
 from bgb.data.windows import WindowBatch
-from bgb.detectors import Detector, build_detector
+from bgb.detectors import Detector
 from bgb.eeg.events import seizures
+from bgb.errors import ConfigError
 from bgb.evaluation.baseline import fit_baseline
 from bgb.evaluation.evaluate import stitch_all
 from bgb.evaluation.roc import rank_seconds
 from bgb.evaluation.series import RecordingScore
-from bgb.evaluation.stitching import check_window, stitch_recording
+from bgb.evaluation.stitching import stitch_recording
 from bgb.evaluation.threshold import choose_threshold
 from bgb.evaluation.validation import bounded_subset
 from bgb.training.estimate import Throughput
-from bgb.training.fit import build_data, build_module, predict, quiet_lightning
+from bgb.training.fit import build_data, build_module, predict, seeded_detector
+from bgb.training.lightning import quiet_lightning, trainer_options
 from bgb.training.provenance import device_name
 
 _log = logging.getLogger(__name__)
@@ -56,16 +58,15 @@ def measure(config: TrainConfig, data: EegDataModule, *, seconds: float) -> Thro
 
     Raises
     ------
-    ConfigError : the detector does not fit the window.
+    ConfigError : the detector does not fit the window, or several devices are to be used.
     RunError : the loss is not finite.
     """
-    pl.seed_everything(config.seed, verbose=False)
-    if config.trainer.threads:
-        torch.set_num_threads(config.trainer.threads)
-    detector = build_detector(
-        config.model, config.frontend, data.spec, window_s=config.data.window_s
-    )
-    check_window(detector)
+    if config.trainer.devices > 1:
+        raise ConfigError(
+            f"trainer.devices={config.trainer.devices}: a measurement is of one device; plan with "
+            "trainer.devices=1 and data.batch_size divided by as many, or without probe=true"
+        )
+    detector = seeded_detector(config, data)
     windows_per_s, device = _train(config, data, detector, seconds=seconds)
     scored = _score(config, data, detector.to(device).eval(), seconds=_STITCH * seconds)
     fit_s, baseline = _baseline(config, data, seconds=_BASELINE * seconds)
@@ -129,16 +130,11 @@ def _train(
     averaging: list[Callback] = [EMAWeightAveraging(decay=decay)] if decay else []
     with quiet_lightning():
         trainer = pl.Trainer(
-            accelerator=config.trainer.accelerator,
-            devices=1,
-            precision="bf16-mixed" if config.trainer.precision == "bf16-mixed" else "32-true",
-            max_epochs=1_000_000,  # the clock ends it
-            gradient_clip_val=config.optimizer.gradient_clip or None,
+            **{**trainer_options(config), "max_epochs": 1_000_000},  # the clock ends it
             logger=False,
             callbacks=[*averaging, clock],
             enable_checkpointing=False,
             enable_progress_bar=False,
-            enable_model_summary=False,
         )
         trainer.fit(build_module(config, detector), train_dataloaders=data.train_dataloader())
     return clock.windows / clock.seconds, trainer.strategy.root_device

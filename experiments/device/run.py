@@ -30,7 +30,7 @@ from bgb.data.windows import WindowBatch
 from bgb.detectors import build_detector
 from bgb.eeg.montage import ELECTRODES
 from bgb.eeg.signal import SignalSpec
-from bgb.training.module import masked_loss
+from bgb.training.losses import BinaryCrossEntropy
 
 CUDA = torch.device("cuda", 0)
 SPEC = SignalSpec("electrodes", tuple(ELECTRODES), 256)
@@ -150,7 +150,8 @@ def steps(config: ModelConfig, split: DeviceSplit, size: int) -> dict[str, Calla
     def step(tiles_BSCR: Tensor) -> None:
         with torch.autocast("cuda", torch.bfloat16):
             logits_BK = detector(tiles_BSCR, same.present_BC)
-        masked_loss(logits_BK, labels_BK, valid_BK).backward()
+        loss = BinaryCrossEntropy().sum(logits_BK, labels_BK, valid_BK) / valid_BK.sum()
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 

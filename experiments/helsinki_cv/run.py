@@ -41,7 +41,8 @@ from bgb.evaluation.roc import rank_seconds
 from bgb.evaluation.series import RecordingScore, num_steps
 from bgb.training import load_run
 from bgb.training.fit import predict
-from bgb.training.module import masked_loss, parameter_groups
+from bgb.training.losses import BinaryCrossEntropy
+from bgb.training.module import parameter_groups
 
 Fold = tuple[list[CachedRecording], list[CachedRecording]]
 
@@ -143,7 +144,8 @@ def train_detector(
     for _ in range(arguments.epochs):
         for batch in loader:
             logits_BK = detector(batch.tiles_BSCR, batch.present_BC)
-            loss = masked_loss(logits_BK, batch.labels_BK, batch.valid_BK)
+            loss = BinaryCrossEntropy().sum(logits_BK, batch.labels_BK, batch.valid_BK)
+            loss = loss / batch.valid_BK.sum()
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(detector.parameters(), config.optimizer.gradient_clip)

@@ -134,3 +134,20 @@ def test_infra_survives_the_config_file_of_a_run(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(dump_config(config))
     assert load_config(path) == config
+
+
+def test_rented_gpus_and_devices_that_train_agree() -> None:
+    two = ["+infra=modal_a100", "infra.gpu='A100-80GB:2'"]
+    assert compose("train", [*two, "trainer.devices=2"]).infra.num_gpus == 2
+    assert compose("train", ["+infra=modal_cpu", "trainer.devices=4"]).trainer.devices == 4
+    with pytest.raises(
+        ConfigError, match=r"A100-80GB:2 rents 2 GPUs, .*set trainer.devices=2, or "
+    ):
+        compose("train", two)
+    with pytest.raises(ConfigError, match=r"rents 1 GPUs, .* set trainer.devices=1, .*A100-80GB:4"):
+        compose("train", ["+infra=modal_a100", "trainer.devices=4"])
+
+
+def test_batch_below_the_number_of_devices_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"data.batch_size=4 leaves nothing to some of trainer.d"):
+        compose("train", ["data.batch_size=4", "trainer.devices=8"])

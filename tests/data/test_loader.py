@@ -76,6 +76,29 @@ def test_bytes_do_not_depend_on_residency_or_threads(make_loader, residency, thr
     assert all(same(one, other) for one, other in zip(expected, loader, strict=True))
 
 
+@pytest.mark.parametrize("num_processes", [2, 3, 4])
+@pytest.mark.parametrize("residency", ["disk", "memory", "device"])
+def test_shares_of_the_processes_make_up_every_batch(make_loader, residency, num_processes):
+    shares = [
+        make_loader(residency=residency, rank=rank, num_processes=num_processes, threads=3)
+        for rank in range(num_processes)
+    ]
+    for batch, *parts in zip(make_loader(), *shares, strict=True):
+        sizes = [len(part.start_B) for part in parts]
+        assert max(sizes) - min(sizes) <= 1
+        whole = WindowBatch(*(torch.cat(columns) for columns in zip(*parts)))
+        assert same(batch, whole)
+
+
+def test_state_of_a_share_is_that_of_whole_batches(make_loader):
+    one, two = make_loader(), make_loader(rank=1, num_processes=2)
+    for batches in (iter(one), iter(two)):
+        next(batches), next(batches)
+    assert one.state_dict() == two.state_dict() == {"epoch": 0, "position": 2}
+    two.load_state_dict(one.state_dict())
+    assert next(iter(two)).sample_B.tolist() == [10, 11]
+
+
 def test_auto_residency_is_chosen_by_size_and_said_aloud(make_loader, caplog):
     caplog.set_level("INFO")
     make_loader(residency="auto", memory_gib=1.0)

@@ -55,6 +55,15 @@ def test_logits_cover_the_window_at_the_stated_rate(
 
 
 @each_model
+def test_share_of_a_process_may_be_empty(model: ModelConfig, window_s: int) -> None:
+    detector = detector_of(model, window_s).eval()  # norms need a window, unless they share
+    logits_BK = detector(*windows(window_s, batch=0))
+    assert logits_BK.shape == (0, round(window_s * detector.out_rate_hz))
+    logits_BK.sum().backward()
+    assert all(not each.grad.any() for each in detector.parameters())  # type: ignore[union-attr]
+
+
+@each_model
 @pytest.mark.parametrize("montage", ["double_banana", "average"])
 def test_no_parameter_is_dead(model: ModelConfig, window_s: int, montage: str) -> None:
     # Lesson 62: 71 % of the predecessor's parameters were dead.

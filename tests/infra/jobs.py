@@ -125,6 +125,14 @@ def checkpoint_when_told():
     raise SystemExit(128 + signal.SIGTERM)
 
 
+def stop_before_the_end():
+    """A job that predicts: what it would begin next does not fit into the time left."""
+    if current().seconds_left < 3600:
+        current().stop_early()
+        sleep_for_ever()
+    return current().seconds_left
+
+
 def return_early_when_told():
     """A job that takes SIGTERM for its end and returns as if all were done."""
     if current().attempt > 1:

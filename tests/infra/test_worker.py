@@ -207,6 +207,28 @@ def test_attempt_has_the_hours_that_earlier_ones_left(
     assert reply.seconds >= 600.0
 
 
+def attempt_at_once(folder: Path, **hours: float) -> Done | Failure:
+    """Run a job in this very process, as the worker would."""
+    known = ticket(job_dir=str(folder), **hours)
+    attempt = attempts.begin(folder, "call", number=1, task="t")
+    request = unpack(pack(jobs.stop_before_the_end, [], known))
+    return worker._attempt(
+        request, known, attempt, Container("app", "volume", str(folder)), earlier_s=60.0
+    )
+
+
+def test_job_that_predicts_its_end_stops_early_and_for_the_right_reason(
+    fake_modal: FakeModal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "_current", job.current())
+    left_s = attempt_at_once(tmp_path / "whole", max_hours=2.0).value
+    assert 7100 < left_s <= 2 * 3600 - 60
+    reply = attempt_at_once(tmp_path / "hours", max_hours=0.9)
+    assert reply.kind == "budget"
+    with pytest.raises(KeyboardInterrupt):  # upon which Modal starts another attempt
+        attempt_at_once(tmp_path / "attempt", max_hours=9.0, attempt_hours=0.9)
+
+
 def test_finished_job_is_not_run_again(session: Session) -> None:
     for _ in range(2):
         assert wait(session, session.submit(jobs.count_runs, ticket=ticket())).value == 1

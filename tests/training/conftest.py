@@ -9,7 +9,7 @@ from pathlib import Path
 import edfio
 import numpy as np
 import pytest
-from run_once import train
+from run_once import small_words, train
 
 from bgb.config.compose import compose
 from bgb.config.schema import TrainConfig
@@ -51,13 +51,7 @@ def straight(eeg_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> RunF
 
 
 def _small_run(eeg_folder: Path, results: Path, *overrides: str) -> TrainConfig:
-    small = f"""data=bids data.root={eeg_folder}/bids data.cache_root={eeg_folder}/cache
-        data.preprocess.rate_hz=128 data.preprocess.lowpass_hz=40 data.preprocess.notch_hz=null
-        data.window_s=12 data.batch_size=8 data.sampling.windows_per_epoch=24
-        data.sampling.full=0 data.workers=1 model=eegnet model.rate_hz=64
-        trainer.accelerator=cpu trainer.max_epochs=2 trainer.log_every_steps=1
-        logger=csv results={results}""".split()
-    config = compose("train", [*small, *overrides])
+    config = compose("train", [*small_words(eeg_folder, results), *overrides])
     assert isinstance(config, TrainConfig)
     return config
 

@@ -16,12 +16,12 @@ from bgb.training.run_folder import RunFolder
 MakeConfig = Callable[..., TrainConfig]
 
 
-def test_rows_past_the_resumed_step_are_dropped(tmp_path: Path) -> None:
+def test_rows_that_the_checkpoint_did_not_count_are_dropped(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     logger = CsvLogger(path)
     for step in (1, 2, 3):
         logger.log_metrics({"epoch": 0, "train/loss": step / 10}, step)
-    CsvLogger(path, resumed_step=2).log_metrics({"epoch": 0, "train/loss": 0.9}, 3)
+    CsvLogger(path, kept_rows=2).log_metrics({"epoch": 0, "train/loss": 0.9}, 3)
     assert [(row["step"], row["value"]) for row in read_metrics(path)] == [
         ("1", "0.1"), ("2", "0.2"), ("3", "0.9"),
     ]  # fmt: skip

@@ -10,30 +10,32 @@ from bgb.detectors import build_detector
 from bgb.eeg.montage import ELECTRODES
 from bgb.eeg.signal import SignalSpec
 from bgb.training.checkpoint import Checkpoints
-from bgb.training.module import Schedule, masked_loss, parameter_groups
+from bgb.training.losses import BinaryCrossEntropy
+from bgb.training.module import Schedule, parameter_groups
 
 NAN = float("nan")
+LOSS = BinaryCrossEntropy()
 
 
-def test_loss_is_the_mean_over_valid_steps() -> None:
+def test_loss_is_the_sum_over_valid_steps() -> None:
     logits_BK = torch.tensor([[0.0, 3.0, NAN], [-2.0, NAN, NAN]])
     labels_BK = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
     valid_BK = torch.tensor([[True, True, False], [True, False, False]])
-    expected = torch.nn.functional.softplus(torch.tensor([-0.0, 3.0, -2.0])).mean()
-    torch.testing.assert_close(masked_loss(logits_BK, labels_BK, valid_BK), expected)
+    expected = torch.nn.functional.softplus(torch.tensor([-0.0, 3.0, -2.0])).sum()
+    torch.testing.assert_close(LOSS.sum(logits_BK, labels_BK, valid_BK), expected)
 
 
 def test_padding_gives_no_gradient() -> None:
     logits_BK = torch.zeros(2, 3, requires_grad=True)
     valid_BK = torch.tensor([[True, True, False], [False, False, False]])
-    masked_loss(logits_BK, torch.ones(2, 3), valid_BK).backward()
+    LOSS.sum(logits_BK, torch.ones(2, 3), valid_BK).backward()
     assert logits_BK.grad is not None
     assert torch.equal(logits_BK.grad != 0, valid_BK)
 
 
 def test_loss_of_nothing_is_zero() -> None:
     empty = torch.zeros(2, 3, dtype=torch.bool)
-    assert masked_loss(torch.zeros(2, 3), torch.ones(2, 3), empty) == 0
+    assert LOSS.sum(torch.zeros(2, 3), torch.ones(2, 3), empty) == 0
 
 
 def test_schedule_warms_up_and_ends_at_its_final_share() -> None:
@@ -81,13 +83,15 @@ def test_biases_and_norms_do_not_decay() -> None:
 def test_best_is_what_beats_the_best_before_it(
     tmp_path: Path, mode: str, before: float, score: float, wins: bool
 ) -> None:
-    best = tmp_path / "best.ckpt"
-    best.touch()
-    callback = Checkpoints(tmp_path / "last", best, monitor="m", mode=mode, minutes=1)
-    callback.best_score = before
+    callback = Checkpoints(
+        tmp_path / "last", tmp_path / "best", score=lambda: None, mode=mode, minutes=1
+    )
+    callback.best_score, callback.best_step = before, 3
     assert callback._wins(score) is wins
 
 
 def test_the_first_validation_is_best_even_without_a_number(tmp_path: Path) -> None:
-    callback = Checkpoints(tmp_path / "l", tmp_path / "b", monitor="m", mode="max", minutes=1)
+    callback = Checkpoints(
+        tmp_path / "l", tmp_path / "b", score=lambda: None, mode="max", minutes=1
+    )
     assert callback._wins(NAN)
