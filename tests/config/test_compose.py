@@ -43,7 +43,8 @@ def test_every_command_has_its_primary_configuration(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "group", ["data", "model", "trainer", "logger", "postprocess", "experiment"]
+    "group",
+    ["data", "model", "augment", "loss", "trainer", "logger", "postprocess", "experiment"],
 )
 def test_every_group_has_options(group: str) -> None:
     assert list((config_dir() / group).glob("*.yaml"))
