@@ -27,12 +27,14 @@ from bgb.data.key import cache_key
 from bgb.data.module import EegDataModule
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector, build_detector, output_rate_hz
+from bgb.detectors.augment import build_augmentation
 from bgb.evaluation.stitching import check_window
 from bgb.evaluation.validation import validate
 from bgb.training import provenance
 from bgb.training.callbacks import Metrics, Validation
 from bgb.training.checkpoint import AtomicCheckpointIO, Checkpoints, load_checkpoint
 from bgb.training.loggers import build_loggers, close_loggers
+from bgb.training.losses import build_loss
 from bgb.training.module import Schedule, SeizureModule
 from bgb.training.provenance import Spending
 from bgb.training.run_folder import RunFolder
@@ -79,6 +81,8 @@ def build_data(config: TrainConfig) -> EegDataModule:
         progress=not config.disable_progress,
         force_manifest=config.force_manifest_rebuild,
         accelerator=config.trainer.accelerator,
+        shift=config.augment.shift,
+        boundary_s=config.loss.boundary_s,
     )
     data.prepare_data()
     data.setup()
@@ -103,6 +107,8 @@ def build_module(config: TrainConfig, detector: Detector) -> SeizureModule:
         schedule=Schedule(optimizer.warmup_fraction, optimizer.final_fraction),
         gradient_clip=optimizer.gradient_clip,
         micro_batch=micro_batch,
+        loss=build_loss(config.loss),
+        augmentation=build_augmentation(config.augment, detector.frontend.signal, seed=config.seed),
         config_text=dump_config(config),
     )
 

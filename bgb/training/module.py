@@ -20,9 +20,12 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector
+from bgb.detectors.augment import Augmentation
 from bgb.errors import RunError
-from bgb.training.losses import BinaryCrossEntropy
+from bgb.training.losses import StepLoss
 from bgb.training.step import backward
+
+_CROSS_ENTROPY = StepLoss()
 
 
 class Schedule(NamedTuple):
@@ -48,6 +51,7 @@ class SeizureModule(pl.LightningModule):
     ----------
     gradient_clip : largest gradient norm; 0 = not clipped.
     micro_batch : windows that go through the detector at once; 0 = the whole batch.
+    augmentation : of training windows; None = they are taken as they are.
     """
 
     def __init__(
@@ -59,12 +63,15 @@ class SeizureModule(pl.LightningModule):
         schedule: Schedule,
         gradient_clip: float = 0.0,
         micro_batch: int = 0,
+        loss: StepLoss = _CROSS_ENTROPY,
+        augmentation: Augmentation | None = None,
         config_text: str = "",
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.detector = detector
-        self.loss = BinaryCrossEntropy()
+        self.loss = loss
+        self.augmentation = augmentation
         self.lr = lr
         self.weight_decay = weight_decay
         self.schedule = schedule
@@ -121,14 +128,27 @@ class SeizureModule(pl.LightningModule):
         """Fill in the gradients; return the loss."""
         return backward(
             batch,
-            lambda piece: self(piece.tiles_BSCR, piece.present_BC),
+            lambda piece: self(*self._inputs(piece)),
             self.loss,
             piece_size=self.micro_batch,
             propagate=self.manual_backward,
         )
 
+    def _inputs(self, batch: WindowBatch) -> tuple[Tensor, Tensor]:
+        """Return the tiles and channels present that the detector is trained on."""
+        if self.augmentation is None:
+            return batch.tiles_BSCR, batch.present_BC
+        tiles_BSCR, present_BC = self.augmentation(
+            batch.tiles_BSCR,
+            batch.present_BC,
+            labels_BK=batch.labels_BK,
+            sample_B=batch.sample_B,
+            shift_B=batch.shift_B,
+        )
+        return tiles_BSCR, present_BC
+
     def _diagnosis(self, loss: Tensor, batch: WindowBatch, batch_idx: int) -> str:
-        logits_BK = self(batch.tiles_BSCR, batch.present_BC)
+        logits_BK = self(*self._inputs(batch))
         finite_B = torch.isfinite(logits_BK).all(dim=1)
         weights = [
             name for name, value in self.detector.named_parameters() if not value.isfinite().all()
