@@ -95,8 +95,12 @@ class Augmentation(nn.Module):
         windows = _Windows(signal_BCT, present_BC.clone(), recorded_BT, is_steady_B)
         for purpose, probability, change in self._steps:
             key_B = sample_keys(self.seed, purpose, sample_B)
-            rows_N = (uniform(key_B, 1)[:, 0] < probability).nonzero()[:, 0]
-            change(windows, rows_N, other_keys(key_B[rows_N]))
+            is_chosen_B = uniform(key_B, 1)[:, 0] < probability
+            if purpose is _Purpose.SURROGATE:
+                is_chosen_B &= windows.is_steady_B
+            rows_N = is_chosen_B.nonzero()[:, 0]
+            if len(rows_N):
+                change(windows, rows_N, other_keys(key_B[rows_N]))
         return self._seconds(signal_BCT).transpose(1, 2), windows.present_BC
 
     def _electrodes(self, tiles_BSCR: Tensor, shift_B: Tensor) -> Tensor:
@@ -134,8 +138,7 @@ class Augmentation(nn.Module):
         windows.signal_BCT[rows_N] = signal_NCT * windows.recorded_BT[rows_N, None]
 
     def _surrogate(self, windows: _Windows, rows_N: Tensor, key_N: Tensor) -> None:
-        num_samples, is_steady_N = windows.signal_BCT.shape[2], windows.is_steady_B[rows_N]
-        rows_N, key_N = rows_N[is_steady_N], key_N[is_steady_N]
+        num_samples = windows.signal_BCT.shape[2]
         spectrum_NCF = torch.fft.rfft(windows.signal_BCT[rows_N])
         turn_NF = self.config.surrogate.magnitude * uniform(key_N, spectrum_NCF.shape[2])
         turn_NF[:, 0] = 0  # the mean is real, and so is the highest frequency of an even length
