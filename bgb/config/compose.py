@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import hydra
 import yaml
@@ -125,8 +125,8 @@ def to_frozen(composed: DictConfig, schema: type[_ConfigT]) -> _ConfigT:
     return frozen
 
 
-def load_config(path: Path) -> TrainConfig:
-    """Read the config.yaml of a run folder back into frozen dataclasses."""
+def load_config(path: Path | TextIO) -> TrainConfig:
+    """Read the config.yaml of a run folder, or its text, back into frozen dataclasses."""
     register()
     base = _thawed(TrainConfig)
     try:

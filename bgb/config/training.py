@@ -53,6 +53,9 @@ class TrainerConfig:
     micro_batch: int = option(
         0, "windows of a batch that the detector takes at once; 0 = all", unit="windows"
     )
+    compile: bool = option(False, "compile the detector; whole batches, or micro batches, only")
+    nonfinite: str = option("raise", "at a loss or gradient that is not finite: raise or skip")
+    nonfinite_budget: int = option(10, "batches that a run may skip", unit="batches")
     threads: int = option(0, "CPU threads of torch; 0 = all cores")
     val_every_epochs: int = option(1, "epochs between validations", unit="epochs")
     val_hours: float = option(2.0, "most EEG that one validation scores", unit="h")
@@ -71,9 +74,14 @@ class TrainerConfig:
             trainer__checkpoint_minutes=self.checkpoint_minutes,
             trainer__log_every_steps=self.log_every_steps,
         )
-        not_negative(trainer__threads=self.threads, trainer__micro_batch=self.micro_batch)
+        not_negative(
+            trainer__threads=self.threads,
+            trainer__micro_batch=self.micro_batch,
+            trainer__nonfinite_budget=self.nonfinite_budget,
+        )
         one_of("trainer.accelerator", self.accelerator, ACCELERATORS)
         one_of("trainer.precision", self.precision, ("32-true", "bf16-mixed"))
+        one_of("trainer.nonfinite", self.nonfinite, ("raise", "skip"))
         one_of("trainer.monitor", self.monitor, VALIDATION_METRICS)
         one_of("trainer.monitor_mode", self.monitor_mode, ("max", "min"))
         one_of("trainer.resume", self.resume, ("auto", "never"))

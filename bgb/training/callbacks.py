@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
@@ -13,6 +14,7 @@ from pytorch_lightning.callbacks import Callback, WeightAveraging
 from bgb import job
 from bgb.detectors import Detector
 from bgb.training.module import SeizureModule
+from bgb.training.numerics import relative_change
 
 _log = logging.getLogger(__name__)
 
@@ -49,9 +51,10 @@ class Validation(Callback):
 class Metrics(Callback):
     """Write a row to every logger each `every_steps` steps and one at the end of each epoch.
 
-    `train/loss` is that of one batch, `train/epoch_loss` the mean of the epoch. Rows count the
-    optimiser steps done, so that a resumed run knows which rows are its own. Whoever watches the
-    job sees the loss and the metric `monitor`.
+    `train/loss` and `train/grad_norm` (before clipping) are those of one batch, `train/update_norm`
+    is the length of its step as a share of that of the weights, `train/epoch_loss` the mean of the
+    epoch. Rows count the optimiser steps done, so that a resumed run knows which rows are its own;
+    a batch that was left out has none. Whoever watches the job sees the loss and `monitor`.
     """
 
     def __init__(self, validation: Validation, *, every_steps: int, monitor: str) -> None:
@@ -62,6 +65,7 @@ class Metrics(Callback):
         self._loss_sum = 0.0
         self._num_steps = 0
         self._lr = 0.0
+        self._weights_before: list[torch.Tensor] = []
         self._started = time.monotonic()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -72,25 +76,33 @@ class Metrics(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         self._lr = optimizer.param_groups[0]["lr"]  # of this step; afterwards it is the next one's
+        if (trainer.global_step + 1) % self.every_steps == 0:
+            self._weights_before = [each.detach().clone() for each in pl_module.parameters()]
 
     def on_train_batch_end(
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Any,  # Any: Lightning's signature; here {"loss": Tensor}
+        outputs: Any,  # Any: Lightning's signature; here of SeizureModule.training_step
         batch: object,
         batch_idx: int,
     ) -> None:
+        if not outputs:
+            return
         loss = float(outputs["loss"])
         self._loss_sum += loss
         self._num_steps += 1
         if trainer.global_step % self.every_steps == 0:
-            _write(trainer, {"train/loss": loss, "train/lr": self._lr})
+            values = {"train/loss": loss, "train/lr": self._lr}
+            values["train/grad_norm"] = float(outputs["grad_norm"])
+            values["train/update_norm"] = self._update_norm(pl_module)
+            _write(trainer, values)
             job.current().progress(**_position(trainer), loss=loss)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the epoch's row before the checkpoint that makes it final; say it in one line."""
-        metrics = {"train/epoch_loss": self._loss_sum / max(1, self._num_steps)}
+        mean = self._loss_sum / self._num_steps if self._num_steps else math.nan
+        metrics = {"train/epoch_loss": mean}
         metrics |= self.validation.latest
         _write(trainer, metrics)
         text = " ".join(f"{name}={value:.4g}" for name, value in metrics.items())
@@ -105,6 +117,10 @@ class Metrics(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # Any: Lightning's signature
         self._loss_sum, self._num_steps = state_dict["loss_sum"], state_dict["num_steps"]
+
+    def _update_norm(self, pl_module: pl.LightningModule) -> float:
+        before, self._weights_before = self._weights_before, []
+        return relative_change(before, [each.detach() for each in pl_module.parameters()])
 
 
 def _position(trainer: pl.Trainer) -> dict[str, str | int]:

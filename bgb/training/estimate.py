@@ -107,10 +107,12 @@ def identity(config: TrainConfig, machine: str) -> dict[str, Any]:  # Any: JSON
         "exclude": data.exclude,
         "window_s": data.window_s,
         "batch_size": data.batch_size,
-        "residency": [data.residency, data.memory_gib, data.threads],
-        "precision": trainer.precision,
+        "residency": [data.residency, data.memory_gib, data.threads, data.staging],
+        "step": [trainer.precision, trainer.micro_batch, trainer.compile],
+        "val_hours": trainer.val_hours,
         "threads": trainer.threads,
         "ema": trainer.ema_decay > 0,
+        "postprocess": asdict(config.postprocess),
         "evaluation": asdict(evaluation),
     }
     identified: dict[str, Any] = json.loads(json.dumps(values))

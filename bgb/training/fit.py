@@ -8,9 +8,10 @@ import logging
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -36,6 +37,7 @@ from bgb.training.checkpoint import AtomicCheckpointIO, Checkpoints, load_checkp
 from bgb.training.loggers import build_loggers, close_loggers
 from bgb.training.losses import build_loss
 from bgb.training.module import Schedule, SeizureModule
+from bgb.training.nonfinite import NonfinitePolicy
 from bgb.training.provenance import Spending
 from bgb.training.run_folder import RunFolder
 from bgb.training.step import check_pieces
@@ -55,7 +57,7 @@ def fit(
     Raises
     ------
     ConfigError : the detector does not fit the window.
-    RunError : the loss is not finite.
+    RunError : a step is not finite, and `trainer.nonfinite` does not let it be left out.
     """
     if folder.is_finished():
         _log.info("run %s is finished already; nothing to train", folder.path)
@@ -91,22 +93,40 @@ def build_data(config: TrainConfig) -> EegDataModule:
     return data
 
 
-def build_module(config: TrainConfig, detector: Detector) -> SeizureModule:
+def build_module(
+    config: TrainConfig,
+    detector: Detector,
+    *,
+    failures: Path | None = None,
+    recordings: Sequence[str] = (),
+) -> SeizureModule:
     """Wrap a detector with loss, optimiser and schedule.
+
+    Parameters
+    ----------
+    failures : folder of the files that reproduce a step that is not finite; None = none.
+    recordings : ids of the train split, to name such windows.
 
     Raises
     ------
     ConfigError : the detector cannot take a batch in pieces.
     """
-    optimizer, micro_batch = config.optimizer, config.trainer.micro_batch
-    check_pieces(detector, micro_batch=micro_batch, batch_size=config.data.batch_size)
+    optimizer, trainer, batch_size = config.optimizer, config.trainer, config.data.batch_size
+    check_pieces(detector, micro_batch=trainer.micro_batch, batch_size=batch_size)
     return SeizureModule(
         detector,
         lr=optimizer.lr,
         weight_decay=optimizer.weight_decay,
         schedule=Schedule(optimizer.warmup_fraction, optimizer.final_fraction),
         gradient_clip=optimizer.gradient_clip,
-        micro_batch=micro_batch,
+        micro_batch=trainer.micro_batch,
+        compiled_size=min(trainer.micro_batch or batch_size, batch_size) if trainer.compile else 0,
+        nonfinite=NonfinitePolicy(
+            skip=trainer.nonfinite == "skip",
+            budget=trainer.nonfinite_budget,
+            folder=failures,
+            recordings=recordings,
+        ),
         loss=build_loss(config.loss),
         augmentation=build_augmentation(config.augment, detector.frontend.signal, seed=config.seed),
         config_text=dump_config(config),
@@ -191,7 +211,12 @@ def _train(
     with _recorded(config, folder, data, trainer, spending):
         try:
             trainer.fit(
-                build_module(config, detector),
+                build_module(
+                    config,
+                    detector,
+                    failures=folder.path / "failures",
+                    recordings=[each.recording_id for each in data.cache.split("train")],
+                ),
                 train_dataloaders=loader,
                 ckpt_path=folder.last if checkpoint else None,
                 weights_only=True,

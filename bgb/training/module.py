@@ -7,7 +7,7 @@ and schedule, so a checkpoint between two batches is exact.
 # Shapes: B batch, K output steps
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -23,9 +23,11 @@ from bgb.detectors import Detector
 from bgb.detectors.augment import Augmentation
 from bgb.errors import RunError
 from bgb.training.losses import StepLoss
+from bgb.training.nonfinite import NonfinitePolicy
+from bgb.training.numerics import Before, examine, save_reproducer
 from bgb.training.step import backward
 
-_CROSS_ENTROPY = StepLoss()
+_SPELLED = {"loss": "loss", "grad_norm": "gradient norm"}
 
 
 class Schedule(NamedTuple):
@@ -52,6 +54,9 @@ class SeizureModule(pl.LightningModule):
     gradient_clip : largest gradient norm; 0 = not clipped.
     micro_batch : windows that go through the detector at once; 0 = the whole batch.
     augmentation : of training windows; None = they are taken as they are.
+    compiled_size : windows that go through a compiled detector; other numbers of them, as at the
+        end of an epoch, go through the plain one and compile nothing again. 0 = not compiled.
+    nonfinite : what to do with a step that is not finite.
     """
 
     def __init__(
@@ -63,8 +68,10 @@ class SeizureModule(pl.LightningModule):
         schedule: Schedule,
         gradient_clip: float = 0.0,
         micro_batch: int = 0,
-        loss: StepLoss = _CROSS_ENTROPY,
+        loss: StepLoss = StepLoss(),  # noqa: B008 - frozen
         augmentation: Augmentation | None = None,
+        compiled_size: int = 0,
+        nonfinite: NonfinitePolicy = NonfinitePolicy(),  # noqa: B008 - frozen
         config_text: str = "",
     ) -> None:
         super().__init__()
@@ -77,26 +84,38 @@ class SeizureModule(pl.LightningModule):
         self.schedule = schedule
         self.gradient_clip = gradient_clip
         self.micro_batch = micro_batch
+        self.compiled_size = compiled_size
+        # The function, not the module: names in a state_dict stay, validation runs any shape.
+        self.compiled = _compile(detector) if compiled_size else detector.forward
+        self.nonfinite = nonfinite
+        self.num_skipped = 0
         self.config_text = config_text
 
     def forward(self, tiles_BSCR: Tensor, present_BC: Tensor) -> Tensor:
         """Return logits (B, K)."""
-        logits_BK: Tensor = self.detector(tiles_BSCR, present_BC)
+        run = self.compiled if len(tiles_BSCR) == self.compiled_size else self.detector
+        logits_BK: Tensor = run(tiles_BSCR, present_BC)
         return logits_BK
 
-    def training_step(self, batch: WindowBatch, batch_idx: int) -> dict[str, Tensor]:
-        """Take one optimiser step; return loss and gradient norm, as numbers on the CPU.
+    def training_step(self, batch: WindowBatch, batch_idx: int) -> dict[str, Tensor] | None:
+        """Take one optimiser step; return loss and gradient norm before clipping, on the CPU.
 
-        A loss or gradient that is not finite stops the run before any weight changes.
+        Where one of them is not finite nothing changes, and there is nothing to return.
+
+        Raises
+        ------
+        RunError : a step is not finite and may not be left out.
         """
         optimizer, scheduler = self._optimizer(), self._scheduler()
-        optimizer.zero_grad()
         parameters = [each for group in optimizer.param_groups for each in group["params"]]
+        before = Before.step(self.detector)
+        optimizer.zero_grad()
         loss, norm = self._backward(batch), _gradient_norm(parameters)
         # The one time in a step that the CPU waits for the device.
         numbers = dict(zip(("loss", "grad_norm"), torch.stack((loss, norm)).cpu()))
         if not all(number.isfinite() for number in numbers.values()):
-            raise RunError(self._diagnosis(loss, batch, batch_idx))
+            self._leave_out(batch, batch_idx, before=before, numbers=numbers)
+            return None
         if self.gradient_clip:
             clip_grads_with_norm_(parameters, self.gradient_clip, norm)
         optimizer.step()
@@ -105,14 +124,35 @@ class SeizureModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW that decays no bias or norm (lesson 55); the schedule counts real steps (63)."""
-        optimizer = torch.optim.AdamW(parameter_groups(self.detector, self.weight_decay), self.lr)
+        optimizer = torch.optim.AdamW(
+            parameter_groups(self.detector, self.weight_decay),
+            self.lr,
+            # On the CPU it is 0.1 to 0.5 % of a step: not worth other bits than before.
+            fused=True if self.device.type == "cuda" else None,
+        )
         num_steps = int(self.trainer.estimated_stepping_batches)
         scheduler = LambdaLR(optimizer, lambda step: self.schedule.factor(step, num_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:  # Any: Lightning's signature
-        """Add the configuration as text."""
+        """Add the configuration as text, and how many batches were left out."""
         checkpoint["config"] = self.config_text
+        checkpoint["num_skipped"] = self.num_skipped
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:  # Any: Lightning's signature
+        """Go on counting the batches that were left out.
+
+        Raises
+        ------
+        RunError : the checkpoint counts its steps as bgb did before it took them by hand.
+        """
+        if "num_skipped" not in checkpoint:
+            raise RunError(
+                "the checkpoint was written by an earlier version of bgb, whose count of steps "
+                "this one cannot go on with; finish the run with that version, or set another "
+                "run=<name>"
+            )
+        self.num_skipped = checkpoint["num_skipped"]
 
     def _optimizer(self) -> LightningOptimizer:
         optimizer = self.optimizers()
@@ -126,18 +166,24 @@ class SeizureModule(pl.LightningModule):
 
     def _backward(self, batch: WindowBatch) -> Tensor:
         """Fill in the gradients; return the loss."""
+
+        def forward(piece: WindowBatch) -> Tensor:
+            augmented = self._augmented(piece)
+            logits_BK: Tensor = self(augmented.tiles_BSCR, augmented.present_BC)
+            return logits_BK
+
         return backward(
             batch,
-            lambda piece: self(*self._inputs(piece)),
+            forward,
             self.loss,
             piece_size=self.micro_batch,
             propagate=self.manual_backward,
         )
 
-    def _inputs(self, batch: WindowBatch) -> tuple[Tensor, Tensor]:
-        """Return the tiles and channels present that the detector is trained on."""
+    def _augmented(self, batch: WindowBatch) -> WindowBatch:
+        """Return the windows that the detector is trained on; the same each time."""
         if self.augmentation is None:
-            return batch.tiles_BSCR, batch.present_BC
+            return batch
         tiles_BSCR, present_BC = self.augmentation(
             batch.tiles_BSCR,
             batch.present_BC,
@@ -145,21 +191,32 @@ class SeizureModule(pl.LightningModule):
             sample_B=batch.sample_B,
             shift_B=batch.shift_B,
         )
-        return tiles_BSCR, present_BC
+        return batch._replace(tiles_BSCR=tiles_BSCR, present_BC=present_BC)
 
-    def _diagnosis(self, loss: Tensor, batch: WindowBatch, batch_idx: int) -> str:
-        logits_BK = self(*self._inputs(batch))
-        finite_B = torch.isfinite(logits_BK).all(dim=1)
-        weights = [
-            name for name, value in self.detector.named_parameters() if not value.isfinite().all()
-        ]
-        return (
-            f"loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}, batch "
-            f"{batch_idx}); samples with logits that are not finite: "
-            f"{batch.sample_B[~finite_B].tolist()} of {batch.sample_B.tolist()}; "
-            f"weights that are not finite: {weights or 'none'}; "
-            "lower optimizer.lr, or look at these windows"
+    def _leave_out(
+        self, batch: WindowBatch, batch_idx: int, *, before: Before, numbers: dict[str, Tensor]
+    ) -> None:
+        """Undo the step, keep what repeats it, name what broke; stop the run or count the batch."""
+        before.restore(self.detector)
+        batch = self._augmented(batch)  # what went wrong, so that nothing is drawn to repeat it
+        place = {"step": self.global_step, "epoch": self.current_epoch, "batch": batch_idx}
+        path = self.nonfinite.path(self.global_step + self.num_skipped)
+        if path:
+            save_reproducer(path, self.detector, batch, config_text=self.config_text, place=place)
+        finding = examine(self.detector, batch, self.loss, piece_size=self.micro_batch)
+        before.restore(self.detector)
+        name, value = next((name, each) for name, each in numbers.items() if not each.isfinite())
+        text = (
+            f"{_SPELLED[name]} is {value:g} at step {place['step']} (epoch {place['epoch']}, batch "
+            f"{place['batch']}); {self.nonfinite.describe(finding, batch)}"
         )
+        self.nonfinite.decide(f"{text}; kept in {path}" if path else text, self.num_skipped)
+        self.num_skipped += 1
+
+
+def _compile(detector: Detector) -> Callable[[Tensor, Tensor], Tensor]:
+    """Compile for fixed shapes, in one graph: whatever breaks it is an error, not a slow step."""
+    return torch.compile(detector.forward, dynamic=False, fullgraph=True)
 
 
 def _gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:

@@ -37,6 +37,8 @@ _NOT_IN_HASH = frozenset(
         "data.check_source",
         *("trainer.accelerator", "trainer.threads", "trainer.checkpoint_minutes"),
         *("trainer.log_every_steps", "trainer.resume"),
+        # A run that stopped at such a step goes on, leaving it out, as if it had from the start.
+        *("trainer.nonfinite", "trainer.nonfinite_budget"),
     }
 )
 

@@ -2,8 +2,9 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,13 @@ from torch import Tensor
 from bgb.config.schema import TrainConfig
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector
+from bgb.detectors.eegnet import EegNet
 from bgb.errors import RunError
 from bgb.files import read_json
-from bgb.training import load_run
+from bgb.training import load_run, step
 from bgb.training.loggers import read_metrics
 from bgb.training.module import SeizureModule
+from bgb.training.numerics import replay
 from bgb.training.run_folder import RunFolder, run_folder
 
 MakeConfig = Callable[..., TrainConfig]
@@ -38,18 +41,48 @@ def assert_same_end(first: RunFolder, second: RunFolder) -> None:
     assert first.metrics.read_text() == second.metrics.read_text()
 
 
+def assert_close_end(first: RunFolder, second: RunFolder) -> None:
+    ours, theirs = weights(first), weights(second)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
 def disturb_step(
-    monkeypatch: pytest.MonkeyPatch, step: int, disturbance: Callable[[], object]
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    disturbance: Callable[[], object],
+    *,
+    count_skipped: bool = False,
 ) -> None:
-    """Let something happen while optimiser step `step` (from 0) is computed."""
+    """Let something happen while optimiser step `number` (from 0) is computed."""
     training_step = SeizureModule.training_step
 
     def disturbed(module: SeizureModule, batch: WindowBatch, batch_idx: int) -> object:
-        if module.global_step == step:
+        if module.global_step + count_skipped * module.num_skipped == number:
             disturbance()
         return training_step(module, batch, batch_idx)
 
     monkeypatch.setattr(SeizureModule, "training_step", disturbed)
+
+
+def break_samples(monkeypatch: pytest.MonkeyPatch, *samples: int) -> None:
+    """Make the network return NaN for these windows of the run, whenever it sees them."""
+    pieces, network_forward = step.pieces, EegNet.forward
+    seen: list[WindowBatch] = []
+
+    def spied(batch: WindowBatch, size: int) -> Iterator[WindowBatch]:
+        for piece in pieces(batch, size):
+            seen[:] = [piece]
+            yield piece
+
+    def broken(network: EegNet, signal_BCT: Tensor) -> Tensor:
+        logits_BK = network_forward(network, signal_BCT)
+        if not network.training:
+            return logits_BK
+        is_broken_B = torch.isin(seen[0].sample_B, torch.tensor(samples))
+        return logits_BK * torch.where(is_broken_B, float("nan"), 1.0)[:, None]
+
+    monkeypatch.setattr(step, "pieces", spied)
+    monkeypatch.setattr(EegNet, "forward", broken)
 
 
 class KilledError(Exception):
@@ -193,17 +226,110 @@ def test_finished_run_is_left_alone(make_config: MakeConfig) -> None:
 def test_loss_that_is_not_finite_names_step_and_windows(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forward = SeizureModule.forward
-
-    def broken(module: SeizureModule, tiles_BSCR: Tensor, present_BC: Tensor) -> Tensor:
-        logits_BK = forward(module, tiles_BSCR, present_BC)
-        if module.global_step == 1:
-            logits_BK = logits_BK.masked_fill(torch.arange(8)[:, None] == 2, float("nan"))
-        return logits_BK
-
-    monkeypatch.setattr(SeizureModule, "forward", broken)
+    break_samples(monkeypatch, 10)
     with pytest.raises(RunError, match=r"loss is nan at step 1 \(epoch 0, batch 1\).*: \[10\] of"):
         train(make_config())
+
+
+def test_step_that_is_not_finite_is_kept_and_replayed(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config("run=broken", "trainer.checkpoint_minutes=0.000001")
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(RunError, match=r"first not finite: output of network; .* kept in .*/step-1"),
+    ):
+        break_samples(patch, 10)
+        train(config)
+    folder = run_folder(config)
+    (kept,) = (folder.path / "failures").iterdir()
+    assert kept.name == "step-1.pt"
+    reproducer = torch.load(kept, weights_only=True)
+    before = weights(folder)  # the checkpoint after step 0
+    for name, value in reproducer["state_dict"].items():
+        assert torch.equal(value, before[f"detector.{name}"]), name
+    assert replay(kept).tensor == "nothing, computed again"  # the network is sound by now
+    break_samples(monkeypatch, 10)
+    found = replay(kept)
+    assert (found.tensor, found.samples) == ("output of network", (10,))
+    assert "network.head.weight" in found.gradients
+
+
+def test_batches_that_are_not_finite_are_left_out_and_a_resumed_run_leaves_out_the_same(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    break_samples(monkeypatch, 10, 35)  # in the second batch of either epoch
+    overrides = ("trainer.nonfinite=skip", "trainer.checkpoint_minutes=0.000001")
+    whole = train(make_config("run=whole", *overrides))
+    rows = read_metrics(whole.metrics)
+    assert [row["step"] for row in rows if row["metric"] == "train/loss"] == ["1", "2", "3", "4"]
+    assert all(value.isfinite().all() for value in weights(whole).values())
+    last = torch.load(whole.last, weights_only=True)
+    assert last["num_skipped"] == 2
+    assert last["global_step"] == last["lr_schedulers"][0]["last_epoch"] == 4
+    assert last["loader"] == {"epoch": 1, "position": 3}
+    assert "batch left out (2 of 10): loss is nan at step 3 (epoch 1, batch 1)" in caplog.text
+    names = sorted(path.name for path in (whole.path / "failures").iterdir())
+    assert names == ["step-1.pt", "step-4.pt"]
+    for batch in (1, 2, 4):  # while it is left out, just after, and in the next epoch
+        with monkeypatch.context() as patch, pytest.raises(KilledError):
+            disturb_step(patch, batch, kill, count_skipped=True)
+            train(make_config(f"run=killed{batch}", *overrides))
+        resumed = train(make_config(f"run=killed{batch}", *overrides))
+        assert_same_end(whole, resumed)
+        assert torch.load(resumed.last, weights_only=True)["num_skipped"] == 2
+
+
+def test_run_that_stopped_goes_on_when_it_may_leave_the_batch_out(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_samples(monkeypatch, 10)
+    with pytest.raises(RunError, match=r"repeat the command with trainer\.nonfinite=skip"):
+        train(make_config())
+    continued = train(make_config("trainer.nonfinite=skip"))
+    assert torch.load(continued.last, weights_only=True)["num_skipped"] == 1
+    assert_same_end(continued, train(make_config("trainer.nonfinite=skip", "run=straight")))
+
+
+def test_no_more_batches_are_left_out_than_the_budget_allows(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_samples(monkeypatch, 10, 35)
+    with pytest.raises(
+        RunError, match=r"at step 3 .*; 1 batches were left out .* trainer.nonfinite_budget=1 "
+    ):
+        train(make_config("trainer.nonfinite=skip", "trainer.nonfinite_budget=1"))
+
+
+def test_checkpoint_of_an_earlier_version_is_not_gone_on_with(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        disturb_step(patch, 3, kill)
+        train(make_config())
+    last = run_folder(make_config()).last
+    checkpoint = torch.load(last, weights_only=True)
+    del checkpoint["num_skipped"]
+    torch.save(checkpoint, last)
+    with pytest.raises(RunError, match="earlier version of bgb"):
+        train(make_config())
+
+
+@pytest.mark.slow
+def test_compiled_detector_is_one_graph_and_ends_where_the_plain_one_does(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 20 windows in batches of 8: the last is smaller and must compile nothing. `aot_eager` traces
+    # like the default backend, and spares a minute of C++.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    overrides = ("data.sampling.windows_per_epoch=20", "trainer.ema_decay=0.5")
+    plain = train(make_config(*overrides))
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    compiled = train(make_config(*overrides, "trainer.compile=true"))
+    assert counters["stats"]["unique_graphs"] == 1
+    assert compiled.name != plain.name  # other kernels, other bits: another run
+    assert_close_end(compiled, plain)
 
 
 def test_loaded_run_has_its_best_weights_ready_for_use(
