@@ -1,0 +1,72 @@
+"""Runs with augmentation and another loss: resumed exactly, validated on windows as they are."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from run_once import train
+from test_fit import KilledError, assert_same_end, break_samples, disturb_step, kill, weights
+
+from bgb.config.schema import TrainConfig
+from bgb.detectors.augment import Augmentation
+from bgb.errors import RunError
+from bgb.training.numerics import replay
+from bgb.training.run_folder import RunFolder, run_folder
+
+MakeConfig = Callable[..., TrainConfig]
+EVERYTHING = (
+    *("augment=standard", "augment.bandstop.probability=0.5", "augment.surrogate.probability=0.5"),
+    *("loss=focal", "loss.boundary_s=3"),
+)
+
+
+def test_augmented_run_killed_within_an_epoch_ends_in_the_same_bits_wherever_it_reads(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = train(make_config("run=straight", *EVERYTHING))
+    often = "trainer.checkpoint_minutes=0.000001"
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        disturb_step(patch, 4, kill)
+        train(make_config("run=killed", often, "data.residency=disk", *EVERYTHING))
+    elsewhere = ("data.residency=device", "data.threads=1")
+    assert_same_end(expected, train(make_config("run=killed", often, *elsewhere, *EVERYTHING)))
+
+
+def test_augmentation_and_loss_change_the_weights_and_no_name_in_a_checkpoint(
+    straight: RunFolder, make_config: MakeConfig
+) -> None:
+    name = "detector.network.head.weight"
+    for overrides in (EVERYTHING[:3], EVERYTHING[3:4], EVERYTHING[4:]):
+        changed = weights(train(make_config(*overrides)))
+        assert changed.keys() == weights(straight).keys()
+        assert not torch.equal(changed[name], weights(straight)[name])
+
+
+def test_only_training_windows_are_augmented(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples: list[int] = []
+    forward = Augmentation.forward
+
+    def counted(self: Augmentation, *args: Any, **values: Any) -> Any:  # Any: passed on
+        samples.extend(values["sample_B"].tolist())
+        return forward(self, *args, **values)
+
+    monkeypatch.setattr(Augmentation, "forward", counted)
+    train(make_config("augment=standard"))
+    assert samples == list(range(48))  # two epochs, each with its validation
+
+
+def test_a_step_that_is_not_finite_is_kept_as_it_was_augmented(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_samples(monkeypatch, 11)
+    config = make_config(*EVERYTHING)
+    with pytest.raises(RunError, match="11"):
+        train(config)
+    (path,) = (run_folder(config).path / "failures").iterdir()
+    tiles_BSCR = torch.load(path, weights_only=True)["batch"]["tiles_BSCR"]
+    assert tiles_BSCR.dtype == torch.float32
+    assert tiles_BSCR.shape[1] == config.data.window_s
+    assert replay(path).samples == (11,)
