@@ -24,7 +24,7 @@ from bgb.detectors.augment import Augmentation
 from bgb.errors import RunError
 from bgb.training.losses import StepLoss
 from bgb.training.nonfinite import NonfinitePolicy
-from bgb.training.numerics import Before, examine, save_reproducer
+from bgb.training.numerics import Before, Finding, examine, save_reproducer
 from bgb.training.step import backward
 
 _SPELLED = {"loss": "loss", "grad_norm": "gradient norm"}
@@ -122,6 +122,16 @@ class SeizureModule(pl.LightningModule):
         scheduler.step()
         return numbers
 
+    def examine(self, batch: WindowBatch) -> Finding:
+        """Compute the step of a batch without taking it; return what is not finite."""
+        return examine(
+            self.detector,
+            batch,
+            lambda piece: self.detector(*self._inputs(piece)),
+            self.loss,
+            piece_size=self.micro_batch,
+        )
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW that decays no bias or norm (lesson 55); the schedule counts real steps (63)."""
         optimizer = torch.optim.AdamW(
@@ -166,24 +176,18 @@ class SeizureModule(pl.LightningModule):
 
     def _backward(self, batch: WindowBatch) -> Tensor:
         """Fill in the gradients; return the loss."""
-
-        def forward(piece: WindowBatch) -> Tensor:
-            augmented = self._augmented(piece)
-            logits_BK: Tensor = self(augmented.tiles_BSCR, augmented.present_BC)
-            return logits_BK
-
         return backward(
             batch,
-            forward,
+            lambda piece: self(*self._inputs(piece)),
             self.loss,
             piece_size=self.micro_batch,
             propagate=self.manual_backward,
         )
 
-    def _augmented(self, batch: WindowBatch) -> WindowBatch:
-        """Return the windows that the detector is trained on; the same each time."""
+    def _inputs(self, batch: WindowBatch) -> tuple[Tensor, Tensor]:
+        """Return the tiles and channels present that the detector is trained on."""
         if self.augmentation is None:
-            return batch
+            return batch.tiles_BSCR, batch.present_BC
         tiles_BSCR, present_BC = self.augmentation(
             batch.tiles_BSCR,
             batch.present_BC,
@@ -191,19 +195,18 @@ class SeizureModule(pl.LightningModule):
             sample_B=batch.sample_B,
             shift_B=batch.shift_B,
         )
-        return batch._replace(tiles_BSCR=tiles_BSCR, present_BC=present_BC)
+        return tiles_BSCR, present_BC
 
     def _leave_out(
         self, batch: WindowBatch, batch_idx: int, *, before: Before, numbers: dict[str, Tensor]
     ) -> None:
         """Undo the step, keep what repeats it, name what broke; stop the run or count the batch."""
         before.restore(self.detector)
-        batch = self._augmented(batch)  # what went wrong, so that nothing is drawn to repeat it
         place = {"step": self.global_step, "epoch": self.current_epoch, "batch": batch_idx}
         path = self.nonfinite.path(self.global_step + self.num_skipped)
         if path:
             save_reproducer(path, self.detector, batch, config_text=self.config_text, place=place)
-        finding = examine(self.detector, batch, self.loss, piece_size=self.micro_batch)
+        finding = self.examine(batch)
         before.restore(self.detector)
         name, value = next((name, each) for name, each in numbers.items() if not each.isfinite())
         text = (

@@ -9,7 +9,6 @@ watched, so that a healthy step pays for nothing but a copy of its buffers.
 # Shapes: B batch, K output steps
 
 import contextlib
-import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,12 +18,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bgb.config.compose import load_config
 from bgb.data.windows import WindowBatch
-from bgb.detectors import Detector, build_detector
-from bgb.eeg.signal import SignalSpec
+from bgb.detectors import Detector
 from bgb.files import write_atomically
-from bgb.training.losses import StepLoss, build_loss
+from bgb.training.losses import StepLoss
 from bgb.training.step import backward
 
 
@@ -49,37 +46,46 @@ class Finding:
 
 
 class Before(NamedTuple):
-    """What a forward pass changes: buffers (running means) and random generators."""
+    """What a forward pass changes: buffers (running means) and random generators by device."""
 
     buffers: list[Tensor]
-    random: Tensor
-    cuda_random: Tensor | None
+    random: dict[str, Tensor]
 
     @classmethod
     def step(cls, detector: nn.Module) -> "Before":
         """Remember, on the device and without waiting for it."""
-        buffers = [buffer.clone() for buffer in detector.buffers()]
-        device = _device(detector)
-        cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-        return cls(buffers, torch.get_rng_state(), cuda)
+        device, random = _device(detector), {"cpu": torch.get_rng_state()}
+        if device.type == "cuda":
+            random["cuda"] = torch.cuda.get_rng_state(device)
+        return cls([buffer.clone() for buffer in detector.buffers()], random)
 
     def restore(self, detector: nn.Module) -> None:
         """Put everything back as it was."""
         for buffer, value in zip(detector.buffers(), self.buffers, strict=True):
             buffer.copy_(value)
-        torch.set_rng_state(self.random)
-        if self.cuda_random is not None:
-            torch.cuda.set_rng_state(self.cuda_random, _device(detector))
+        set_random(self.random, _device(detector))
 
 
-def examine(detector: Detector, batch: WindowBatch, loss: StepLoss, *, piece_size: int) -> Finding:
-    """Compute a step once more, watching; gradients that lie in the parameters stay as they are."""
+def examine(
+    detector: Detector,
+    batch: WindowBatch,
+    forward: Callable[[WindowBatch], Tensor],
+    loss: StepLoss,
+    *,
+    piece_size: int,
+) -> Finding:
+    """Compute a step once more, watching; gradients that lie in the parameters stay as they are.
+
+    Parameters
+    ----------
+    forward : returns the logits (B, K) of a batch, by calling the detector, not compiled.
+    """
     parameters = {name: each for name, each in detector.named_parameters() if each.requires_grad}
     gradients = [torch.zeros_like(parameter) for parameter in parameters.values()]
     samples: list[int] = []
 
-    def forward(piece: WindowBatch) -> Tensor:
-        logits_BK: Tensor = detector(piece.tiles_BSCR, piece.present_BC)
+    def spied(piece: WindowBatch) -> Tensor:
+        logits_BK = forward(piece)
         broken_B = ~logits_BK.isfinite().all(dim=1)
         samples.extend(piece.sample_B[broken_B].tolist())
         return logits_BK
@@ -92,7 +98,7 @@ def examine(detector: Detector, batch: WindowBatch, loss: StepLoss, *, piece_siz
                 gradient += part
 
     with _watched(detector) as outputs:
-        value = backward(batch, forward, loss, piece_size=piece_size, propagate=propagate).item()
+        value = backward(batch, spied, loss, piece_size=piece_size, propagate=propagate).item()
     named = dict(zip(parameters, gradients, strict=True))
     return Finding(
         _first(detector, outputs, value, named), value, _not_finite(named), tuple(samples)
@@ -107,7 +113,7 @@ def save_reproducer(
     config_text: str,
     place: Mapping[str, int],
 ) -> None:
-    """Write what `replay` needs, as it was before the step; it holds EEG of the batch.
+    """Write what `bgb.training.replay` needs, as it was before the step; it holds EEG of the batch.
 
     Parameters
     ----------
@@ -116,7 +122,7 @@ def save_reproducer(
     content = {
         "batch": {name: tensor.cpu() for name, tensor in batch._asdict().items()},
         "state_dict": {name: value.cpu() for name, value in detector.state_dict().items()},
-        "random": Before.step(detector)._asdict() | {"buffers": []},
+        "random": Before.step(detector).random,
         "signal": asdict(detector.frontend.signal),
         "config": config_text,
         "place": dict(place),
@@ -124,24 +130,11 @@ def save_reproducer(
     write_atomically(path, lambda file: torch.save(content, file))
 
 
-def replay(path: str | Path, *, device: str = "cpu") -> Finding:
-    """Compute the step of a reproducer file again; on the device of the run, it finds the same."""
-    kept = torch.load(path, weights_only=True, map_location="cpu")
-    config = load_config(io.StringIO(kept["config"]))
-    signal = SignalSpec(**{**kept["signal"], "channels": tuple(kept["signal"]["channels"])})
-    detector = build_detector(config.model, config.frontend, signal, window_s=config.data.window_s)
-    detector.load_state_dict(kept["state_dict"])
-    detector.to(device).train()
-    torch.set_rng_state(kept["random"]["random"])
-    if device != "cpu" and kept["random"]["cuda_random"] is not None:
-        torch.cuda.set_rng_state(kept["random"]["cuda_random"], device)
-    batch = WindowBatch(**{name: tensor.to(device) for name, tensor in kept["batch"].items()})
-    with torch.autocast(
-        torch.device(device).type, torch.bfloat16, enabled=config.trainer.precision == "bf16-mixed"
-    ):
-        return examine(
-            detector, batch, build_loss(config.loss), piece_size=config.trainer.micro_batch
-        )
+def set_random(random: Mapping[str, Tensor], device: torch.device) -> None:
+    """Set the generators of the CPU and of the device; their state lies on the CPU (lesson 69)."""
+    torch.set_rng_state(random["cpu"])
+    if device.type == "cuda" and "cuda" in random:
+        torch.cuda.set_rng_state(random["cuda"], device)
 
 
 def relative_change(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:

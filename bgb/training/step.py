@@ -36,7 +36,8 @@ def backward(
     total = torch.zeros((), device=num_valid.device)
     for piece in pieces(batch, piece_size):
         share = loss.sum(forward(piece), piece.labels_BK, piece.valid_BK) / num_valid
-        propagate(share)
+        with torch.autocast(share.device.type, enabled=False):  # it is for the forward pass
+            propagate(share)
         total = total + share.detach()
     return total
 

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import torch
 from run_once import train
-from test_fit import KilledError, assert_same_end, break_samples, disturb_step, kill, weights
+from test_fit import KilledError, assert_same_end, disturb_step, kill, weights
 
 from bgb.config.schema import TrainConfig
 from bgb.detectors.augment import Augmentation
+from bgb.detectors.eegnet import EegNet
 from bgb.errors import RunError
-from bgb.training.numerics import replay
+from bgb.training.replay import replay
 from bgb.training.run_folder import RunFolder, run_folder
 
 MakeConfig = Callable[..., TrainConfig]
@@ -58,15 +59,23 @@ def test_only_training_windows_are_augmented(
     assert samples == list(range(48))  # two epochs, each with its validation
 
 
-def test_a_step_that_is_not_finite_is_kept_as_it_was_augmented(
+def test_a_step_that_is_not_finite_is_replayed_with_its_augmentation(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    break_samples(monkeypatch, 11)
-    config = make_config(*EVERYTHING)
-    with pytest.raises(RunError, match="11"):
+    logits = EegNet.forward
+    broken = torch.tensor(float("nan"))
+    monkeypatch.setattr(EegNet, "forward", lambda net, signal_BCT: broken * logits(net, signal_BCT))
+    config, seen = make_config(*EVERYTHING), []
+    forward = Augmentation.forward
+
+    def kept(self: Augmentation, *args: Any, **values: Any) -> Any:  # Any: passed on
+        seen.append(forward(self, *args, **values)[0])
+        return forward(self, *args, **values)
+
+    monkeypatch.setattr(Augmentation, "forward", kept)
+    with pytest.raises(RunError, match="loss is nan at step 0"):
         train(config)
     (path,) = (run_folder(config).path / "failures").iterdir()
-    tiles_BSCR = torch.load(path, weights_only=True)["batch"]["tiles_BSCR"]
-    assert tiles_BSCR.dtype == torch.float32
-    assert tiles_BSCR.shape[1] == config.data.window_s
-    assert replay(path).samples == (11,)
+    assert replay(path).samples == tuple(range(8))
+    assert len(seen) == 3  # the step, its examination, the replay
+    assert torch.equal(seen[0], seen[2])

@@ -21,7 +21,7 @@ from bgb.files import read_json
 from bgb.training import load_run, step
 from bgb.training.loggers import read_metrics
 from bgb.training.module import SeizureModule
-from bgb.training.numerics import replay
+from bgb.training.replay import replay
 from bgb.training.run_folder import RunFolder, run_folder
 
 MakeConfig = Callable[..., TrainConfig]

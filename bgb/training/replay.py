@@ -1,0 +1,44 @@
+"""Replay: compute a step that was not finite once more, from its reproducer file alone.
+
+    python -m bgb.training.replay runs/<run>/failures/step-<n>.pt
+
+The detector, loss and precision are those of the configuration in the file; neither the run nor its
+cache is needed. The finding is the same where the device is of the same kind.
+"""
+
+import io
+import logging
+import sys
+from pathlib import Path
+
+import torch
+
+from bgb.config.compose import load_config
+from bgb.data.windows import WindowBatch
+from bgb.detectors import build_detector
+from bgb.eeg.signal import SignalSpec
+from bgb.training.fit import build_module
+from bgb.training.numerics import Finding, set_random
+
+_log = logging.getLogger(__name__)
+
+
+def replay(path: str | Path, *, device: str = "cpu") -> Finding:
+    """Return what is not finite in the step of a reproducer file."""
+    kept = torch.load(path, weights_only=True, map_location="cpu")
+    config, there = load_config(io.StringIO(kept["config"])), torch.device(device)
+    signal = SignalSpec(**{**kept["signal"], "channels": tuple(kept["signal"]["channels"])})
+    detector = build_detector(config.model, config.frontend, signal, window_s=config.data.window_s)
+    detector.load_state_dict(kept["state_dict"])
+    module = build_module(config, detector).to(there).train()
+    batch = WindowBatch(**{name: tensor.to(there) for name, tensor in kept["batch"].items()})
+    set_random(kept["random"], there)
+    is_bf16 = config.trainer.precision == "bf16-mixed"
+    with torch.autocast(there.type, torch.bfloat16, enabled=is_bf16):
+        return module.examine(batch)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for name in sys.argv[1:]:
+        _log.info("%s: %s", name, replay(name))
