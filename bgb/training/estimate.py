@@ -101,6 +101,7 @@ def identity(config: TrainConfig, machine: str) -> dict[str, Any]:  # Any: JSON
         "machine": machine,
         "model": asdict(config.model),
         "frontend": asdict(config.frontend),
+        "augment": asdict(config.augment),
         "cache": cache_key(data),
         "limit": data.limit,
         "exclude": data.exclude,

@@ -26,6 +26,7 @@ from bgb.data.key import cache_key
 from bgb.data.module import EegDataModule
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector, build_detector, output_rate_hz
+from bgb.detectors.augment import build_augmentation
 from bgb.evaluation.stitching import check_window
 from bgb.evaluation.validation import validate
 from bgb.training import provenance
@@ -35,6 +36,7 @@ from bgb.training.collectives import check_compiled, synchronise_norms
 from bgb.training.deadline import Deadline
 from bgb.training.lightning import quiet_lightning, trainer_options
 from bgb.training.loggers import build_loggers, close_loggers
+from bgb.training.losses import build_loss
 from bgb.training.module import Schedule, SeizureModule
 from bgb.training.nonfinite import NonfinitePolicy
 from bgb.training.orderly import ends_orderly
@@ -104,6 +106,8 @@ def build_data(config: TrainConfig) -> EegDataModule:
         progress=not config.disable_progress,
         force_manifest=config.force_manifest_rebuild,
         accelerator=config.trainer.accelerator,
+        shift=config.augment.shift,
+        boundary_s=config.loss.boundary_s,
     )
     data.prepare_data()
     data.setup()
@@ -150,6 +154,8 @@ def build_module(
             folder=failures,
             recordings=recordings,
         ),
+        loss=build_loss(config.loss),
+        augmentation=build_augmentation(config.augment, detector.frontend.signal, seed=config.seed),
         config_text=dump_config(config),
     )
 

@@ -12,7 +12,7 @@ from bgb.detectors import Detector, build_detector
 from bgb.eeg.montage import ELECTRODES
 from bgb.eeg.signal import SignalSpec
 from bgb.errors import RunError
-from bgb.training.losses import BinaryCrossEntropy
+from bgb.training.losses import StepLoss
 from bgb.training.module import Schedule, SeizureModule
 from bgb.training.nonfinite import NonfinitePolicy
 from bgb.training.numerics import Before, Finding, relative_change
@@ -95,7 +95,7 @@ def test_gradient_that_is_not_finite_is_named_where_it_breaks_first(module: Seiz
 
 
 def test_norm_that_overflows_is_not_blamed_on_one_gradient(module: SeizureModule) -> None:
-    class Steep(BinaryCrossEntropy):
+    class Steep(StepLoss):
         def sum(self, logits_BK: Tensor, labels_BK: Tensor, valid_BK: Tensor) -> Tensor:
             return 1e30 * super().sum(logits_BK, labels_BK, valid_BK)
 
