@@ -17,6 +17,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, RichProgressBar
 from pytorch_lightning.utilities.exceptions import SIGTERMException
+from rich.progress import Progress
 
 from bgb import job
 from bgb.config.compose import dump_config
@@ -27,15 +28,17 @@ from bgb.data.key import cache_key
 from bgb.data.module import EegDataModule
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector, build_detector, output_rate_hz
+from bgb.evaluation.progress import WindowProgress
 from bgb.evaluation.stitching import check_window
 from bgb.evaluation.validation import validate
 from bgb.training import provenance
-from bgb.training.callbacks import Metrics, Validation
+from bgb.training.callbacks import Metrics
 from bgb.training.checkpoint import AtomicCheckpointIO, Checkpoints, load_checkpoint
 from bgb.training.loggers import build_loggers, close_loggers
 from bgb.training.module import Schedule, SeizureModule
 from bgb.training.provenance import Spending
 from bgb.training.run_folder import RunFolder
+from bgb.training.validation import Validation, choose_dev
 
 _log = logging.getLogger(__name__)
 
@@ -128,21 +131,31 @@ def build_trainer(
     )
 
 
-def build_validation(config: TrainConfig, data: EegDataModule) -> Validation:
+def build_validation(config: TrainConfig, data: EegDataModule, detector: Detector) -> Validation:
     """Build the callback that scores whole recordings of a bounded part of dev."""
+    trainer, part = config.trainer, choose_dev(config, data.cache, detector)
 
-    def score(detector: Detector) -> Mapping[str, float]:
-        return validate(
-            partial(predict, detector),
-            detector,
-            data.cache.split("dev"),
-            max_hours=config.trainer.val_hours,
-            postprocess=config.postprocess,
-            evaluation=config.evaluation,
-            seed=config.seed,
-        )
+    def score(
+        detector: Detector, *, full: bool, bar: Progress | None, between: Callable[[], None]
+    ) -> Mapping[str, float]:
+        num_windows = part.num_windows + (part.num_other_windows if full else 0)
+        with WindowProgress("validation", num_windows, bar) as progress:
+            return validate(
+                progress.counted(partial(predict, detector)),
+                detector,
+                part.recordings,
+                others=part.others if full else None,
+                postprocess=config.postprocess,
+                evaluation=config.evaluation,
+                fp_per_day=trainer.val_fp_per_day,
+                between=between,
+            )
 
-    return Validation(score, every_epochs=config.trainer.val_every_epochs)
+    return Validation(
+        score,
+        every_epochs=trainer.val_every_epochs,
+        full_every_epochs=trainer.val_full_every_epochs,
+    )
 
 
 def predict(detector: Detector, batch: WindowBatch) -> torch.Tensor:
@@ -164,10 +177,11 @@ def _train(
     if checkpoint:
         # Lightning restores a loader only within an epoch, not at its end.
         loader.load_state_dict(checkpoint["loader"])
+    validation = build_validation(config, data, detector)
     trainer = build_trainer(
         config,
         folder,
-        build_validation(config, data),
+        validation,
         num_batches=len(loader),
         resumed_step=checkpoint.get("global_step", 0),
         saved=partial(_saved, spending),
@@ -182,6 +196,7 @@ def _train(
                 ckpt_path=folder.last if checkpoint else None,
                 weights_only=True,
             )
+            provenance.note(folder, validation_share=round(validation.share, 4))
         except SIGTERMException as stop:  # Lightning would end with 0, as if all were done
             _log.warning(
                 "stopped by SIGTERM at step %d; repeat the command to continue", trainer.global_step

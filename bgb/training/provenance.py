@@ -71,6 +71,11 @@ def finish(folder: RunFolder) -> None:
     write_json(folder.provenance, {**read_json(folder.provenance), "finished": _now()})
 
 
+def note(folder: RunFolder, **figures: float) -> None:
+    """Add what was measured."""
+    write_json(folder.provenance, {**read_json(folder.provenance), **figures})
+
+
 class Spending:
     """Seconds and dollars of a run: those of earlier sessions and those of this one.
 
