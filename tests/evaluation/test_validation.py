@@ -110,7 +110,7 @@ def test_detector_that_says_the_same_everywhere_is_named(
     small_cache: FakeCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     validate(constant, FACTS, small_cache.split("dev"), **OPTIONS)
-    assert "says nearly the same everywhere: AUROC 0.5000 is known to 0.5000 only" in caplog.text
+    assert "says nearly the same everywhere: AUROC 0.5000 is known to +-0.5000 only" in caplog.text
 
 
 def test_sensitivity_counts_every_threshold_that_keeps_to_the_limit() -> None:
