@@ -17,7 +17,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, RichProgressBar
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from rich.progress import Progress
 
 from bgb import job
 from bgb.config.compose import dump_config
@@ -136,23 +135,22 @@ def build_validation(config: TrainConfig, data: EegDataModule, detector: Detecto
     trainer, part = config.trainer, choose_dev(config, data.cache, detector)
 
     def score(
-        detector: Detector, *, full: bool, bar: Progress | None, between: Callable[[], None]
+        detector: Detector, *, full: bool, progress: WindowProgress, between: Callable[[], None]
     ) -> Mapping[str, float]:
-        num_windows = part.num_windows + (part.num_other_windows if full else 0)
-        with WindowProgress("validation", num_windows, bar) as progress:
-            return validate(
-                progress.counted(partial(predict, detector)),
-                detector,
-                part.recordings,
-                others=part.others if full else None,
-                postprocess=config.postprocess,
-                evaluation=config.evaluation,
-                fp_per_day=trainer.val_fp_per_day,
-                between=between,
-            )
+        return validate(
+            progress.counted(partial(predict, detector)),
+            detector,
+            part.recordings,
+            others=part.others if full else None,
+            postprocess=config.postprocess,
+            evaluation=config.evaluation,
+            fp_per_day=trainer.val_fp_per_day,
+            between=between,
+        )
 
     return Validation(
         score,
+        part,
         every_epochs=trainer.val_every_epochs,
         full_every_epochs=trainer.val_full_every_epochs,
     )

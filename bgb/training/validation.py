@@ -20,6 +20,7 @@ from bgb.data.cache import Cache, CachedRecording
 from bgb.detectors import Detector
 from bgb.eeg.events import seizures
 from bgb.errors import ConfigError
+from bgb.evaluation.progress import WindowProgress
 from bgb.evaluation.results import require_seizures
 from bgb.evaluation.stitching import DetectorFacts, count_windows
 from bgb.evaluation.subset import bounded_subset
@@ -44,6 +45,10 @@ class DevPart:
     others: tuple[CachedRecording, ...]
     num_windows: int
     num_other_windows: int
+
+    def price(self, *, full: bool) -> int:
+        """Return the forward passes of a validation of the part, or of all of dev."""
+        return self.num_windows + (self.num_other_windows if full else 0)
 
 
 def choose_dev(config: TrainConfig, cache: Cache, facts: DetectorFacts) -> DevPart:
@@ -124,7 +129,7 @@ class Validate(Protocol):
         /,
         *,
         full: bool,
-        bar: Progress | None,
+        progress: WindowProgress,
         between: Callable[[], None],
     ) -> Mapping[str, float]: ...
 
@@ -134,6 +139,7 @@ class Validation(Callback):
 
     Parameters
     ----------
+    part : what `validate` scores, for its price.
     every_epochs : epochs between validations; the last epoch is always validated.
     full_every_epochs : epochs between those on all of dev, and after the last epoch; 0 = never.
     between : called after each recording; what it raises ends the validation, of which nothing
@@ -148,13 +154,14 @@ class Validation(Callback):
     def __init__(
         self,
         validate: Validate,
+        part: DevPart,
         *,
         every_epochs: int = 1,
         full_every_epochs: int = 0,
         between: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
-        self.validate, self.between = validate, between
+        self.validate, self.part, self.between = validate, part, between
         self.every_epochs, self.full_every_epochs = every_epochs, full_every_epochs
         self.latest: dict[str, float] = {}
         self.latest_s = 0.0
@@ -177,9 +184,10 @@ class Validation(Callback):
             return
         started = time.monotonic()
         module = cast("SeizureModule", pl_module)
-        with _shipped_weights(trainer, module), torch.inference_mode():
+        progress = WindowProgress("validation", self.part.price(full=full), _bar(trainer))
+        with _shipped_weights(trainer, module), torch.inference_mode(), progress:
             metrics = self.validate(
-                module.detector, full=full, bar=_bar(trainer), between=self.between
+                module.detector, full=full, progress=progress, between=self.between
             )
         self.latest, self.latest_s = dict(metrics), time.monotonic() - started
         self._validated_s += self.latest_s
