@@ -27,10 +27,11 @@ from bgb.data.module import EegDataModule
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector, build_detector, output_rate_hz
 from bgb.detectors.augment import build_augmentation
+from bgb.evaluation.progress import WindowProgress
 from bgb.evaluation.stitching import check_window
 from bgb.evaluation.validation import validate
 from bgb.training import provenance
-from bgb.training.callbacks import FirstStep, Metrics, Validation
+from bgb.training.callbacks import FirstStep, Metrics
 from bgb.training.checkpoint import AtomicCheckpointIO, Checkpoints
 from bgb.training.collectives import check_compiled, synchronise_norms
 from bgb.training.deadline import Deadline
@@ -46,6 +47,7 @@ from bgb.training.resume import find_resume_point
 from bgb.training.run_folder import RunFolder
 from bgb.training.step import check_pieces
 from bgb.training.stopping import MAX_EPOCHS, PATIENCE, EarlyStopping
+from bgb.training.validation import Validation, choose_dev
 
 _log = logging.getLogger(__name__)
 
@@ -186,26 +188,43 @@ def build_trainer(
 
 
 def build_validation(
-    config: TrainConfig, data: EegDataModule, deadline: Deadline | None = None
+    config: TrainConfig,
+    data: EegDataModule,
+    detector: Detector,
+    deadline: Deadline | None = None,
 ) -> Validation:
     """Build the callback that scores whole recordings of a bounded part of dev."""
+    trainer, part = config.trainer, choose_dev(config, data.cache, detector)
 
-    def score(detector: Detector, stop_if_asked: Callable[[], None]) -> Mapping[str, float]:
+    def score(
+        detector: Detector,
+        *,
+        full: bool,
+        progress: WindowProgress,
+        between: Callable[[], None],
+    ) -> Mapping[str, float]:
         def predict_on(batch: WindowBatch) -> torch.Tensor:
-            stop_if_asked()
+            between()
             return predict(detector, batch)
 
         return validate(
-            predict_on,
+            progress.counted(predict_on),
             detector,
-            data.cache.split("dev"),
-            max_hours=config.trainer.val_hours,
+            part.recordings,
+            others=part.others if full else None,
             postprocess=config.postprocess,
             evaluation=config.evaluation,
-            seed=config.seed,
+            fp_per_day=trainer.val_fp_per_day,
+            between=between,
         )
 
-    return Validation(score, every_epochs=config.trainer.val_every_epochs, deadline=deadline)
+    return Validation(
+        score,
+        part,
+        every_epochs=trainer.val_every_epochs,
+        full_every_epochs=trainer.val_full_every_epochs,
+        deadline=deadline,
+    )
 
 
 def predict(detector: Detector, batch: WindowBatch) -> torch.Tensor:
@@ -228,10 +247,12 @@ def _train(
     if checkpoint:
         # Lightning restores a loader only within an epoch, not at its end.
         loader.load_state_dict(checkpoint["loader"])
+    deadline = Deadline(partial(_seconds_left, config, spending))
+    validation = build_validation(config, data, detector, deadline)
     trainer = build_trainer(
         config,
         folder,
-        build_validation(config, data, Deadline(partial(_seconds_left, config, spending))),
+        validation,
         num_batches=len(loader),
         resumed_step=checkpoint.get("global_step", 0),
         kept_rows=checkpoint.get("metrics_rows", 0),
@@ -255,6 +276,7 @@ def _train(
             ckpt_path=point.path if point else None,
             weights_only=True,
         )
+        provenance.note(folder, validation_share=round(validation.share, 4))
 
 
 @contextlib.contextmanager

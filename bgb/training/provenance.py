@@ -72,6 +72,11 @@ def finish(folder: RunFolder, *, stopped: str) -> None:
     write_json(folder.provenance, {**record, "finished": _now(), "stopped": stopped})
 
 
+def note(folder: RunFolder, **figures: float) -> None:
+    """Add what was measured."""
+    write_json(folder.provenance, {**read_json(folder.provenance), **figures})
+
+
 class Spending:
     """Seconds and dollars of a run: those of earlier sessions and those of this one.
 
