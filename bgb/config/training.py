@@ -75,19 +75,16 @@ class TrainerConfig:
             trainer__checkpoint_minutes=self.checkpoint_minutes,
             trainer__log_every_steps=self.log_every_steps,
         )
-        if self.max_hours is not None:
-            positive(trainer__max_hours=self.max_hours)
-        not_negative(
-            trainer__threads=self.threads,
-            trainer__patience=self.patience,
-            trainer__min_delta=self.min_delta,
-        )
+        not_negative(trainer__threads=self.threads)
         one_of("trainer.accelerator", self.accelerator, ACCELERATORS)
         one_of("trainer.precision", self.precision, ("32-true", "bf16-mixed"))
         one_of("trainer.monitor", self.monitor, VALIDATION_METRICS)
         one_of("trainer.monitor_mode", self.monitor_mode, ("max", "min"))
         one_of("trainer.resume", self.resume, ("auto", "never"))
         require(0 <= self.ema_decay < 1, f"trainer.ema_decay={self.ema_decay} must be in [0, 1)")
+        not_negative(trainer__patience=self.patience, trainer__min_delta=self.min_delta)
+        if self.max_hours is not None:
+            positive(trainer__max_hours=self.max_hours)
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,9 @@ _NOT_IN_HASH = frozenset(
         ),
         *("data.cache_root", "data.staging", "data.residency", "data.memory_gib"),
         *("data.threads", "data.workers"),
-        "data.check_source",
+        *("data.check_source", "trainer.max_hours"),
         *("trainer.accelerator", "trainer.threads", "trainer.checkpoint_minutes"),
-        *("trainer.log_every_steps", "trainer.resume", "trainer.max_hours"),
+        *("trainer.log_every_steps", "trainer.resume"),
     }
 )
 
