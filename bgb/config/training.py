@@ -93,9 +93,8 @@ class TrainerConfig:
             trainer__val_fp_per_day=self.val_fp_per_day,
             trainer__checkpoint_minutes=self.checkpoint_minutes,
             trainer__log_every_steps=self.log_every_steps,
+            trainer__max_hours=self.max_hours,
         )
-        if self.max_hours is not None:
-            positive(trainer__max_hours=self.max_hours)
         not_negative(
             trainer__threads=self.threads,
             trainer__micro_batch=self.micro_batch,

@@ -37,7 +37,7 @@ def make_batch(num_windows: int = 3) -> WindowBatch:
         torch.ones(num_windows, len(ELECTRODES), dtype=torch.bool),
         torch.zeros(num_windows, 2),
         torch.ones(num_windows, 2, dtype=torch.bool),
-        *(10 * number_B, number_B, 100 + number_B),
+        *(10 * number_B, number_B, 100 + number_B, torch.zeros_like(number_B)),
     )
 
 

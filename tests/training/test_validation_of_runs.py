@@ -122,19 +122,11 @@ def test_share_of_the_validation_is_logged_and_recorded_but_is_no_metric(
 def test_validation_that_is_ended_leaves_nothing_and_the_resumed_run_ends_the_same(
     straight: RunFolder, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bgb.training.validation import Validation
-
-    init = Validation.__init__
-
-    def ended(self: Validation, *args: object, **options: object) -> None:
-        def between() -> None:
-            raise KilledError
-
-        init(self, *args, **options)  # type: ignore[arg-type]  # passed through
-        self.between = between
+    def stop(trainer: object) -> None:
+        raise KilledError
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):
-        patch.setattr(Validation, "__init__", ended)
+        patch.setattr("bgb.training.validation.stop_if_asked", stop)
         train(make_config("run=ended"))
     resumed = train(make_config("run=ended"))
     assert resumed.metrics.read_text() == straight.metrics.read_text()
