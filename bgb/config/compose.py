@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 import hydra
 import yaml
@@ -125,12 +125,17 @@ def to_frozen(composed: DictConfig, schema: type[_ConfigT]) -> _ConfigT:
     return frozen
 
 
-def load_config(path: Path | TextIO) -> TrainConfig:
-    """Read the config.yaml of a run folder, or its text, back into frozen dataclasses."""
+def load_config(path: Path) -> TrainConfig:
+    """Read the config.yaml of a run folder back into frozen dataclasses."""
+    return parse_config(path.read_text(), source=str(path))
+
+
+def parse_config(text: str, *, source: str) -> TrainConfig:
+    """Read the text of a configuration; `source` names where it stands."""
     register()
     base = _thawed(TrainConfig)
     try:
-        loaded = OmegaConf.load(path)
+        loaded = OmegaConf.create(text)
         for package, options in CHOICES.items():
             option_class = options[OmegaConf.select(loaded, f"{package}.name")]
             OmegaConf.update(base, package, _thawed(option_class), force_add=True)
@@ -139,7 +144,7 @@ def load_config(path: Path | TextIO) -> TrainConfig:
         merged = OmegaConf.merge(base, loaded)
     except (KeyError, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(
-            f"{path} does not fit this version of bgb ({error}); "
+            f"{source} does not fit this version of bgb ({error}); "
             "use the version that provenance.json names"
         ) from error
     assert isinstance(merged, DictConfig)

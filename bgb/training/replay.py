@@ -6,14 +6,13 @@ The detector, loss and precision are those of the configuration in the file; nei
 cache is needed. The finding is the same where the device is of the same kind.
 """
 
-import io
 import logging
 import sys
 from pathlib import Path
 
 import torch
 
-from bgb.config.compose import load_config
+from bgb.config.compose import parse_config
 from bgb.data.windows import WindowBatch
 from bgb.detectors import build_detector
 from bgb.eeg.signal import SignalSpec
@@ -26,7 +25,7 @@ _log = logging.getLogger(__name__)
 def replay(path: str | Path, *, device: str = "cpu") -> Finding:
     """Return what is not finite in the step of a reproducer file."""
     kept = torch.load(path, weights_only=True, map_location="cpu")
-    config, there = load_config(io.StringIO(kept["config"])), torch.device(device)
+    config, there = parse_config(kept["config"], source=str(path)), torch.device(device)
     signal = SignalSpec(**{**kept["signal"], "channels": tuple(kept["signal"]["channels"])})
     detector = build_detector(config.model, config.frontend, signal, window_s=config.data.window_s)
     detector.load_state_dict(kept["state_dict"])
