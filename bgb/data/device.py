@@ -70,13 +70,9 @@ class DeviceSplit:
         read_s: int | None = None,
         boundary_s: float = 0.0,
     ) -> WindowBatch:
-        """Gather windows into fresh tensors on the device.
+        """Gather windows into fresh tensors on the device; arguments as for `fill_batch`.
 
-        Parameters
-        ----------
-        starts : seconds; between two whole ones where a window is shifted.
-        read_s : seconds of the tiles; None = `window_s`.
-        boundary_s : of `step_labels`.
+        `read_s` is the length of the tiles where windows may be shifted, else None.
         """
         numbers = self._numbers(recordings, starts, window_s=window_s, reach_s=boundary_s / 2)
         near_B = numbers.to(_exact(self.device))  # one small copy, all exact in float64
