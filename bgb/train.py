@@ -10,6 +10,7 @@ evaluate        bgb/evaluation  threshold chosen on dev, frozen, applied to eval
 
 from typing import Any
 
+from bgb import startup
 from bgb.config.compose import command, to_frozen
 from bgb.config.schema import TrainConfig
 from bgb.evaluate import show_job
@@ -30,19 +31,23 @@ def main(config: TrainConfig) -> float:
 
     Returns the best value of `trainer.monitor`, which a sweeper may optimise.
     """
+    startup.begin()
     # Imported here, after the configuration is known to be good: torch alone takes seconds.
-    from bgb import job
-    from bgb.evaluate import evaluate_run, print_scores
-    from bgb.training import load_run, open_run
-    from bgb.training.checkpoint import best_score
-    from bgb.training.fit import build_data, fit
-    from bgb.training.provenance import Spending
+    with startup.uncollected():
+        from bgb import job
+        from bgb.evaluate import evaluate_run, print_scores
+        from bgb.training import load_run, open_run
+        from bgb.training.checkpoint import best_score
+        from bgb.training.fit import build_data, fit
+        from bgb.training.provenance import Spending
+    startup.reached("imports")
 
     with open_run(config) as folder:
         job.current().add_output(folder.path)
         if not (folder.is_finished() and folder.scores.exists()):
             spending = Spending(folder)
             data = build_data(config)
+            startup.reached("data")
             fit(config, folder, data, spending)
             run = load_run(folder.path)
             evaluate_run(

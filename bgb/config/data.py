@@ -134,6 +134,7 @@ class SamplingConfig:
     partial: float = option(1.0, "weight of windows with some seizure")
     full: float = option(0.5, "weight of windows that are all seizure")
     none: float = option(2.0, "weight of windows without seizure")
+    natural: bool = option(False, "draw kinds as often as they exist; the weights are not read")
     by_patient: bool = option(True, "draw patients evenly within each kind of window")
 
     def __post_init__(self) -> None:

@@ -7,10 +7,12 @@ YAML files hold values, these classes hold names, types, units and checks (DESIG
 from dataclasses import dataclass
 from typing import Any
 
+from bgb.config.augment import AugmentConfig
 from bgb.config.check import not_negative, one_of, positive, require
 from bgb.config.data import CORPORA, DataConfig
 from bgb.config.evaluation import EvaluationConfig, PostprocessConfig
 from bgb.config.infra import InfraConfig
+from bgb.config.loss import LossConfig, check_imbalance
 from bgb.config.model import MODELS, FrontendConfig
 from bgb.config.option import option, required
 from bgb.config.training import ACCELERATORS, LoggerConfig, OptimizerConfig, TrainerConfig
@@ -23,6 +25,8 @@ class TrainConfig:
     data: DataConfig = option(DataConfig, "corpus, cache and sampling")
     model: Any = required("which detector: an option of group model")  # Any: one of MODELS
     frontend: FrontendConfig = option(FrontendConfig, "first layers of every detector")
+    augment: AugmentConfig = option(AugmentConfig, "what is done to training windows")
+    loss: LossConfig = option(LossConfig, "what is minimised")
     optimizer: OptimizerConfig = option(OptimizerConfig, "AdamW and its schedule")
     trainer: TrainerConfig = option(TrainerConfig, "how long, on what, how often to look")
     logger: LoggerConfig = option(LoggerConfig, "where metrics go")
@@ -38,6 +42,13 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         not_negative(seed=self.seed)
+        check_imbalance(self.loss, self.data.sampling)
+        require(
+            self.frontend.missing != "refuse" or not self.augment.dropout.probability,
+            f"augment.dropout.probability={self.augment.dropout.probability} takes electrodes "
+            "away, which frontend.missing=refuse refuses; set augment.dropout.probability=0, or "
+            "frontend.missing=interpolate or mask",
+        )
         require(
             self.data.preprocess.rate_hz % self.model.rate_hz == 0,
             f"model.rate_hz={self.model.rate_hz} must divide "
@@ -211,6 +222,8 @@ CHOICES: dict[str, dict[str, type]] = {"data.corpus": dict(CORPORA), "model": di
 # Groups whose files carry their own type, because some commands leave the node open.
 GROUPS: dict[str, type] = {
     "data": DataConfig,
+    "augment": AugmentConfig,
+    "loss": LossConfig,
     "postprocess": PostprocessConfig,
     "trainer": TrainerConfig,
     "logger": LoggerConfig,

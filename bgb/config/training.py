@@ -6,16 +6,17 @@ from bgb.config.check import not_negative, one_of, positive, require
 from bgb.config.option import option
 
 ACCELERATORS = ("auto", "cpu", "gpu")
-# What a validation computes, by name; only these can select a checkpoint (lesson 64).
-VALIDATION_METRICS = (
-    "val/auroc",
-    "val/auprc",
-    "val/event_f1",
-    "val/sensitivity",
-    "val/precision",
-    "val/fp_per_day",
-    "val/threshold",
-)
+# What can select a checkpoint, and which way is better: only names that exist (lesson 64).
+MONITORS = {
+    "val/auroc": "max",
+    "val/auprc": "max",
+    "val/event_f1": "max",
+    "val/sensitivity": "max",
+    "val/precision": "max",
+    "val/fp_per_day": "min",
+    "val/sensitivity_at_fp": "max",
+}
+VALIDATION_METRICS = (*MONITORS, "val/threshold")
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,16 @@ class TrainerConfig:
     threads: int = option(0, "CPU threads of torch; 0 = all cores")
     val_every_epochs: int = option(1, "epochs between validations", unit="epochs")
     val_hours: float = option(2.0, "most EEG that one validation scores", unit="h")
+    val_share: float = option(
+        0.5, "most passes of a validation, as a share of the training passes since the last one"
+    )
+    val_full_every_epochs: int = option(
+        0, "epochs between validations on all of dev (val_full/...), and at the end; 0 = never"
+    )
+    val_fp_per_day: float = option(
+        24.0, "false alarms per 24 h that val/sensitivity_at_fp keeps to", unit="per 24 h"
+    )
     monitor: str = option("val/auroc", "metric that selects the best checkpoint")
-    monitor_mode: str = option("max", "max or min")
     checkpoint_minutes: float = option(5.0, "time between mid-epoch checkpoints", unit="min")
     log_every_steps: int = option(10, "optimiser steps between log lines", unit="steps")
     patience: int = option(
@@ -80,25 +89,36 @@ class TrainerConfig:
             trainer__devices=self.devices,
             trainer__val_every_epochs=self.val_every_epochs,
             trainer__val_hours=self.val_hours,
+            trainer__val_share=self.val_share,
+            trainer__val_fp_per_day=self.val_fp_per_day,
             trainer__checkpoint_minutes=self.checkpoint_minutes,
             trainer__log_every_steps=self.log_every_steps,
+            trainer__max_hours=self.max_hours,
         )
-        if self.max_hours is not None:
-            positive(trainer__max_hours=self.max_hours)
         not_negative(
             trainer__threads=self.threads,
             trainer__micro_batch=self.micro_batch,
             trainer__patience=self.patience,
             trainer__min_delta=self.min_delta,
             trainer__nonfinite_budget=self.nonfinite_budget,
+            trainer__val_full_every_epochs=self.val_full_every_epochs,
         )
         one_of("trainer.accelerator", self.accelerator, ACCELERATORS)
         one_of("trainer.precision", self.precision, ("32-true", "bf16-mixed"))
         one_of("trainer.nonfinite", self.nonfinite, ("raise", "skip"))
-        one_of("trainer.monitor", self.monitor, VALIDATION_METRICS)
-        one_of("trainer.monitor_mode", self.monitor_mode, ("max", "min"))
+        one_of("trainer.monitor", self.monitor, MONITORS)
         one_of("trainer.resume", self.resume, ("auto", "never"))
         require(0 <= self.ema_decay < 1, f"trainer.ema_decay={self.ema_decay} must be in [0, 1)")
+
+    @property
+    def monitor_mode(self) -> str:
+        """Whether the monitored metric is better high ("max") or low ("min")."""
+        return MONITORS[self.monitor]
+
+
+def is_due(epochs_done: int, *, every: int, max_epochs: int) -> bool:
+    """Tell whether what comes every so many epochs, and after the last, comes now; 0 = never."""
+    return every > 0 and (epochs_done % every == 0 or epochs_done == max_epochs)
 
 
 @dataclass(frozen=True)

@@ -62,36 +62,50 @@ class DeviceSplit:
     def batch(
         self,
         recordings: Sequence[int],
-        starts: Sequence[int],
+        starts: Sequence[float],
         *,
         window_s: int,
         num_steps: int,
         first_sample: int,
+        read_s: int | None = None,
+        boundary_s: float = 0.0,
     ) -> WindowBatch:
-        """Gather windows into fresh tensors on the device."""
-        numbers = self._numbers(recordings, starts, stop_after_s=window_s)
+        """Gather windows into fresh tensors on the device; arguments as for `fill_batch`.
+
+        `read_s` is the length of the tiles where windows may be shifted, else None.
+        """
+        numbers = self._numbers(recordings, starts, window_s=window_s, reach_s=boundary_s / 2)
         near_B = numbers.to(_exact(self.device))  # one small copy, all exact in float64
-        labels_BK, valid_BK = _steps(near_B, num_steps=num_steps, step_s=window_s / num_steps)
+        labels_BK, valid_BK = _steps(
+            near_B, num_steps=num_steps, step_s=window_s / num_steps, boundary_s=boundary_s
+        )
         recording_B, start_B = near_B[:, :2].to(torch.int64).to(self.device).unbind(1)
+        shift_B = (near_B[:, 1].frac() * self.tiles_NCR.shape[-1]).round()
         return WindowBatch(
-            tiles_BSCR=self._gather(recording_B, start_B, window_s),
+            tiles_BSCR=self._gather(recording_B, start_B, read_s or window_s),
             present_BC=self.present_PC[recording_B],
             labels_BK=labels_BK.to(self.device),
             valid_BK=valid_BK.to(self.device),
             start_B=start_B,
             recording_B=recording_B,
             sample_B=torch.arange(first_sample, first_sample + len(starts), device=self.device),
+            shift_B=shift_B.to(torch.int64).to(self.device),
         )
 
     def _numbers(
-        self, recordings: Sequence[int], starts: Sequence[int], *, stop_after_s: int
+        self,
+        recordings: Sequence[int],
+        starts: Sequence[float],
+        *,
+        window_s: int,
+        reach_s: float,
     ) -> Tensor:
         """Return recording, start, duration and the seizures near each window, (B, 3 + 2E)."""
         near = []
         for recording, start in zip(recordings, starts, strict=True):
             spans_E2 = self.seizures_P[recording]
-            first = np.searchsorted(spans_E2[:, 1], start, side="right")
-            stop = np.searchsorted(spans_E2[:, 0], start + stop_after_s, side="left")
+            first = np.searchsorted(spans_E2[:, 1], start - reach_s, side="right")
+            stop = np.searchsorted(spans_E2[:, 0], start + window_s + reach_s, side="left")
             near.append(spans_E2[first:stop].reshape(-1))
         numbers = np.zeros((len(near), 3 + max(map(len, near), default=0)))
         numbers[:, 0], numbers[:, 1] = recordings, starts
@@ -238,16 +252,25 @@ def _exact(device: torch.device) -> torch.device:
     return torch.device("cpu") if device.type == "mps" else device
 
 
-def _steps(numbers: Tensor, *, num_steps: int, step_s: float) -> tuple[Tensor, Tensor]:
+def _steps(
+    numbers: Tensor, *, num_steps: int, step_s: float, boundary_s: float
+) -> tuple[Tensor, Tensor]:
     """Return labels and validity of each step (B, K): `step_labels` and `valid_steps`, batched."""
     offset_K = step_s * torch.arange(num_steps, dtype=torch.float64, device=numbers.device)
-    begin_BK = numbers[:, 1:2] + offset_K
+    begin_BK, duration_B1 = numbers[:, 1:2] + offset_K, numbers[:, 2:3]
+    valid_BK = begin_BK < duration_B1 - 1e-9
+    end_BK = begin_BK + step_s
+    if boundary_s:
+        middle_BK = torch.minimum(begin_BK + step_s / 2, duration_B1)
+        begin_BK = (middle_BK - boundary_s / 2).clamp_min(0)
+        end_BK = torch.minimum(middle_BK + boundary_s / 2, duration_B1)
     covered_BK = torch.zeros_like(begin_BK)
     for column in range(3, numbers.shape[1], 2):  # absent seizures are [0, 0): they add nothing
         start_B1, stop_B1 = numbers[:, column, None], numbers[:, column + 1, None]
-        overlap_BK = torch.minimum(begin_BK + step_s, stop_B1) - torch.maximum(begin_BK, start_B1)
+        overlap_BK = torch.minimum(end_BK, stop_B1) - torch.maximum(begin_BK, start_B1)
         covered_BK += overlap_BK.clamp_min(0)
-    valid_BK = begin_BK < numbers[:, 2:3] - 1e-9
+    if boundary_s:
+        return (covered_BK / (end_BK - begin_BK)).to(torch.float32), valid_BK
     return (covered_BK >= step_s / 2 - 1e-9).to(torch.float32), valid_BK
 
 

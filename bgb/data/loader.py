@@ -15,17 +15,19 @@ from typing import NamedTuple
 
 import torch
 
+from bgb.config.augment import ShiftConfig
 from bgb.config.data import SamplingConfig
 from bgb.data.buffers import TileBuffers
 from bgb.data.cache import CachedRecording
 from bgb.data.device import DeviceSplit
 from bgb.data.residency import make_resident
-from bgb.data.sampling import Epoch, check_kinds, draw_epoch, index_windows
+from bgb.data.sampling import Epoch, check_kinds, draw_epoch, index_windows, shift_epoch
 from bgb.data.tiles import Tiles
 from bgb.data.windows import WindowBatch, count_steps, empty_batch, fill_batch
 
 _MIN_AHEAD = 2  # batches: one being read, one ready
 _CPU = torch.device("cpu")
+_NO_SHIFT = ShiftConfig()
 
 
 class WindowLoader:
@@ -45,6 +47,8 @@ class WindowLoader:
     rank, num_processes : which share of each batch this process reads; shares differ by one window
         at most and may be empty. State and sample numbers are those of whole batches, so a run may
         go on with another number of processes.
+    shift : start windows between two seconds; tiles then hold one second more.
+    boundary_s : labels ramp over this time around each onset and offset.
     """
 
     def __init__(
@@ -64,7 +68,12 @@ class WindowLoader:
         progress: bool = True,
         rank: int = 0,
         num_processes: int = 1,
+        shift: ShiftConfig = _NO_SHIFT,
+        boundary_s: float = 0.0,
     ) -> None:
+        self._shift, self._boundary_s = shift, boundary_s
+        self._rate_hz = recordings[0].spec.rate_hz
+        self._read_s = window_s + (shift.probability > 0)
         self._sampling, self._seed = sampling, seed
         self._rank, self._num_processes = rank, num_processes
         self._window_s, self._batch_size = window_s, batch_size
@@ -78,7 +87,7 @@ class WindowLoader:
         self._ahead = max(_MIN_AHEAD, -(-threads // largest_share))
         self._buffers = TileBuffers(
             recordings[0].spec,
-            window_s=window_s,
+            window_s=self._read_s,
             batch_size=largest_share,
             dtype=dtype,
             keep=self._ahead + 2,  # one in use and one that its consumer is about to let go of
@@ -120,7 +129,13 @@ class WindowLoader:
         if not self._resumed or self._position >= len(self):
             self._epoch, self._position = self._epoch + 1, 0
         self._resumed = False
-        epoch = draw_epoch(self._index, self._sampling, seed=self._seed, epoch=self._epoch)
+        epoch = shift_epoch(
+            draw_epoch(self._index, self._sampling, seed=self._seed, epoch=self._epoch),
+            self._shift,
+            rate_hz=self._rate_hz,
+            seed=self._seed,
+            number=self._epoch,
+        )
         if isinstance(self._tiles, DeviceSplit):
             yield from self._gather(self._tiles, epoch, self._position)
         else:
@@ -135,6 +150,8 @@ class WindowLoader:
                 window_s=self._window_s,
                 num_steps=self._num_steps,
                 first_sample=first_sample,
+                read_s=self._read_s,
+                boundary_s=self._boundary_s,
             )
             self._position += 1
             yield batch
@@ -170,13 +187,19 @@ class WindowLoader:
         share = max(1, -(-len(starts) // self._threads))
         parts = [
             executor.submit(
-                fill_batch, batch, tiles_B, starts, rows=range(row, min(row + share, len(starts)))
+                fill_batch,
+                batch,
+                tiles_B,
+                starts,
+                rows=range(row, min(row + share, len(starts))),
+                window_s=self._window_s,
+                boundary_s=self._boundary_s,
             )
             for row in range(0, len(starts), share)
         ]
         return _Reading(batch, parts)
 
-    def _windows(self, epoch: Epoch, position: int) -> tuple[list[int], list[int], int]:
+    def _windows(self, epoch: Epoch, position: int) -> tuple[list[int], list[float], int]:
         """Return recordings and starts of our share, and the number of its first sample."""
         begin = position * self._batch_size
         size = self.num_windows(position)

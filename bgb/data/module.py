@@ -11,6 +11,7 @@ from functools import cached_property
 import torch
 from pytorch_lightning import LightningDataModule
 
+from bgb.config.augment import ShiftConfig
 from bgb.config.data import SPLITS, DataConfig
 from bgb.corpora import find_corpus
 from bgb.corpora.base import Corpus
@@ -25,6 +26,7 @@ from bgb.data.staging import stage_lists, stage_recordings, staged_config
 from bgb.eeg.signal import SignalSpec
 
 _LOG = logging.getLogger(__name__)
+_NO_SHIFT = ShiftConfig()
 
 
 class EegDataModule(LightningDataModule):
@@ -38,6 +40,7 @@ class EegDataModule(LightningDataModule):
     progress : show a bar while the cache is built.
     force_manifest : read the `meta` of every file again.
     accelerator : where the detector is trained, as `trainer.accelerator` has it.
+    shift, boundary_s : of the `WindowLoader`.
     """
 
     def __init__(
@@ -50,11 +53,14 @@ class EegDataModule(LightningDataModule):
         progress: bool = True,
         force_manifest: bool = False,
         accelerator: str = "cpu",
+        shift: ShiftConfig = _NO_SHIFT,
+        boundary_s: float = 0.0,
     ) -> None:
         super().__init__()
         self._config, self._label_rate_hz, self._seed = config, label_rate_hz, seed
         self._splits, self._progress, self._force_manifest = splits, progress, force_manifest
         self._accelerator = accelerator
+        self._shift, self._boundary_s = shift, boundary_s
         self._cache: Cache | None = None
 
     @cached_property
@@ -135,4 +141,6 @@ class EegDataModule(LightningDataModule):
             threads=config.threads,
             rank=rank,
             num_processes=num_processes,
+            shift=self._shift,
+            boundary_s=self._boundary_s,
         )

@@ -1,8 +1,9 @@
 """Which windows an epoch is made of: a pure function of (seed, epoch), nothing else.
 
 Every whole second starts a window; it is `partial` (some seizure), `full` (all seizure) or `none`.
-Kinds are drawn in the proportion of their weights, patients evenly within a kind, and windows
-without repetition where there are enough; everything afresh each epoch (lessons 14, 16, 17).
+Kinds are drawn in the proportion of their weights, or as often as they exist (`natural`), patients
+evenly within a kind, and windows without repetition where there are enough; everything afresh each
+epoch (lessons 14, 16, 17).
 The index keeps runs of equal kind, so it grows with the events, not with the windows.
 """
 
@@ -16,6 +17,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from bgb.config.augment import ShiftConfig
 from bgb.config.data import SamplingConfig
 from bgb.data.cache import CachedRecording
 from bgb.data.windows import num_starts
@@ -58,10 +60,10 @@ class WindowIndex:
 
 @dataclass(frozen=True, eq=False)
 class Epoch:
-    """The windows of one epoch, in order: index of the recording and first second."""
+    """The windows of one epoch, in order: index of the recording, and where they begin (s)."""
 
     recording_N: NDArray[np.int64]
-    start_N: NDArray[np.int64]
+    start_N: NDArray[np.int64] | NDArray[np.float64]  # between two whole seconds if shifted
 
     def __len__(self) -> int:
         return len(self.start_N)
@@ -115,8 +117,14 @@ def check_kinds(index: WindowIndex, sampling: SamplingConfig) -> None:
             f"{counts['full']} full windows, data.sampling.partial={sampling.partial}, "
             f"full={sampling.full}; see the label files, data.window_s and data.sampling"
         )
+    quotas = _share(sampling.windows_per_epoch, weights)
+    if not quotas["partial"] + quotas["full"]:
+        raise CacheError(
+            f"an epoch of data.sampling.windows_per_epoch={sampling.windows_per_epoch} would hold "
+            "no seizure window; raise it, or draw more of them (data.sampling)"
+        )
     for kind in KINDS:
-        if getattr(sampling, kind) > 0 and counts[kind] == 0:
+        if not sampling.natural and getattr(sampling, kind) > 0 and counts[kind] == 0:
             _LOG.warning("no window of kind %s exists: its share goes to the others", kind)
 
 
@@ -132,6 +140,16 @@ def draw_epoch(index: WindowIndex, sampling: SamplingConfig, *, seed: int, epoch
     recording_N, start_N = (np.concatenate(columns) for columns in zip(*parts))
     order = generator.permutation(len(start_N))
     return Epoch(recording_N[order], start_N[order])
+
+
+def shift_epoch(epoch: Epoch, shift: ShiftConfig, *, rate_hz: int, seed: int, number: int) -> Epoch:
+    """Let windows begin some samples after their second; `number` is that of the epoch."""
+    if not shift.probability:
+        return epoch
+    generator = np.random.default_rng([seed, number, 1])  # not the numbers of `draw_epoch`
+    shift_N = generator.integers(max(1, round(shift.max_s * rate_hz)), size=len(epoch))
+    chosen_N = generator.random(len(epoch)) < shift.probability
+    return Epoch(epoch.recording_N, epoch.start_N + chosen_N * shift_N / rate_hz)
 
 
 def _draw_kind(
@@ -157,6 +175,8 @@ def _draw_windows(total: int, count: int, generator: np.random.Generator) -> NDA
 
 
 def _weights(index: WindowIndex, sampling: SamplingConfig) -> dict[str, float]:
+    if sampling.natural:
+        return {kind: float(index.count(kind)) for kind in KINDS}
     weights = {"none": sampling.none, "partial": sampling.partial, "full": sampling.full}
     return {kind: weight if index.count(kind) else 0.0 for kind, weight in weights.items()}
 

@@ -6,6 +6,7 @@ is part of the last window: no second is left out (lesson 12).
 
 # Shapes: B windows, S seconds of a window, C channels, R samples a second, K output steps
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -28,11 +29,13 @@ class WindowBatch(NamedTuple):
     tiles_BSCR : int16, or the same numbers as float32 (`TileBuffers`); zero where padded or
         missing.
     present_BC : False for channels that the recording lacks.
-    labels_BK : float32; 1 where at least half of the step is seizure.
+    labels_BK : float32; 1 where at least half of the step is seizure, or a ramp (`step_labels`).
     valid_BK : False for steps that begin at or after the end of the recording.
     start_B : first second of the window in its recording.
     recording_B : index of the recording in its split.
     sample_B : number of the window in the whole run; seeds its augmentation.
+    shift_B : samples by which the window begins after its first second. Where windows may be
+        shifted, all tiles hold one second more, which the device cuts (DESIGN 4).
     """
 
     tiles_BSCR: torch.Tensor
@@ -42,6 +45,7 @@ class WindowBatch(NamedTuple):
     start_B: torch.Tensor
     recording_B: torch.Tensor
     sample_B: torch.Tensor
+    shift_B: torch.Tensor
 
 
 def count_steps(window_s: int, label_rate_hz: float) -> int:
@@ -56,18 +60,40 @@ def count_steps(window_s: int, label_rate_hz: float) -> int:
 
 
 def step_labels(
-    events: Sequence[Event], start_s: float, *, num_steps: int, step_s: float
+    events: Sequence[Event],
+    start_s: float,
+    *,
+    num_steps: int,
+    step_s: float,
+    boundary_s: float = 0.0,
+    duration_s: float = math.inf,
 ) -> NDArray[np.float32]:
-    """Return 1 for each step from `start_s` on of which at least half is seizure, else 0 (K,)."""
-    stop_s = start_s + step_s * num_steps
-    near = [event for event in events if event.start_s < stop_s and event.stop_s > start_s]
+    """Return 1 for each step from `start_s` on of which at least half is seizure, else 0 (K,).
+
+    With `boundary_s` it is the share of seizure in so many seconds around the middle of the step,
+    as far as they lie in the recording: a linear ramp at each onset and offset. Events outside the
+    window count, so its ends are labelled as its middle is.
+    """
+    stop_s, reach_s = start_s + step_s * num_steps, boundary_s / 2
+    near = [
+        event
+        for event in events
+        if event.start_s < stop_s + reach_s and event.stop_s > start_s - reach_s
+    ]
     if not near:
         return np.zeros(num_steps, np.float32)
     begin_K = start_s + step_s * np.arange(num_steps)
+    end_K = begin_K + step_s
+    if boundary_s:
+        middle_K = np.minimum(begin_K + step_s / 2, duration_s)
+        begin_K = np.maximum(middle_K - reach_s, 0)
+        end_K = np.minimum(middle_K + reach_s, duration_s)
     covered_K = np.zeros(num_steps)
     for event in seizures(near):
-        overlap_K = np.minimum(begin_K + step_s, event.stop_s) - np.maximum(begin_K, event.start_s)
+        overlap_K = np.minimum(end_K, event.stop_s) - np.maximum(begin_K, event.start_s)
         covered_K += np.maximum(overlap_K, 0)
+    if boundary_s:
+        return (covered_K / (end_K - begin_K)).astype(np.float32)
     return (covered_K >= step_s / 2 - 1e-9).astype(np.float32)
 
 
@@ -138,53 +164,68 @@ def make_batch(
         recordings=recordings,
         first_sample=first_sample,
     )
-    fill_batch(batch, tiles_B, starts_B, rows=range(len(tiles_B)))
+    fill_batch(batch, tiles_B, starts_B, rows=range(len(tiles_B)), window_s=window_s)
     return batch
 
 
 def empty_batch(
     buffers: TileBuffers,
-    starts_B: Sequence[int],
+    starts_B: Sequence[float],
     *,
     num_steps: int,
     recordings: Sequence[int],
     first_sample: int,
 ) -> WindowBatch:
-    """Return a batch that says which windows it is to hold; `fill_batch` does the rest."""
+    """Return a batch that says which windows it is to hold; `fill_batch` does the rest.
+
+    Parameters
+    ----------
+    starts_B : seconds; between two whole ones where a window is shifted.
+    """
     size = len(starts_B)
     tiles_BSCR = buffers.take(size)
+    exact_B = torch.tensor(starts_B, dtype=torch.float64)
     return WindowBatch(
         tiles_BSCR=tiles_BSCR,
         present_BC=torch.empty((size, tiles_BSCR.shape[2]), dtype=torch.bool),
         labels_BK=torch.empty((size, num_steps), dtype=torch.float32),
         valid_BK=torch.empty((size, num_steps), dtype=torch.bool),
-        start_B=torch.tensor(starts_B, dtype=torch.int64),
+        start_B=exact_B.to(torch.int64),
         recording_B=torch.tensor(recordings, dtype=torch.int64),
         sample_B=torch.arange(first_sample, first_sample + size, dtype=torch.int64),
+        shift_B=(exact_B.frac() * tiles_BSCR.shape[-1]).round().to(torch.int64),
     )
 
 
 def fill_batch(
-    batch: WindowBatch, tiles_B: Sequence[Tiles], starts_B: Sequence[int], *, rows: range
+    batch: WindowBatch,
+    tiles_B: Sequence[Tiles],
+    starts_B: Sequence[float],
+    *,
+    rows: range,
+    window_s: int,
+    boundary_s: float = 0.0,
 ) -> None:
     """Read the windows of some rows of a batch; other threads may fill the others.
 
     What the system holds in memory is copied first. The rest is then under way all at once.
     """
-    windows_BSCR, window_s = batch.tiles_BSCR.numpy(), batch.tiles_BSCR.shape[1]
+    windows_BSCR, num_seconds = batch.tiles_BSCR.numpy(), batch.tiles_BSCR.shape[1]
     scratch_SCR = np.empty(windows_BSCR.shape[1:], np.int16)  # stays in the cache of the core
     parts = []
     for row in rows:
-        count = min(window_s, tiles_B[row].num_seconds - starts_B[row])
+        start = int(starts_B[row])
+        count = min(num_seconds, tiles_B[row].num_seconds - start)
         windows_BSCR[row, count:] = 0
-        parts.append((tiles_B[row], windows_BSCR[row, :count], starts_B[row], scratch_SCR[:count]))
+        parts.append((tiles_B[row], windows_BSCR[row, :count], start, scratch_SCR[:count]))
     absent = [part for part in parts if not _copy(*part, wait=False)]
     for tiles, window_SCR, start, _ in absent:
         assert isinstance(tiles, CachedRecording)
         tiles.announce(start, start + len(window_SCR))
     for part in absent:
         _copy(*part, wait=True)
-    _describe(batch, tiles_B, starts_B, rows)
+    for row in rows:
+        _describe(batch, row, tiles_B[row], starts_B[row], window_s, boundary_s)
 
 
 def _copy(
@@ -208,14 +249,20 @@ def _copy(
 
 
 def _describe(
-    batch: WindowBatch, tiles_B: Sequence[Tiles], starts_B: Sequence[int], rows: range
+    batch: WindowBatch, row: int, tiles: Tiles, start_s: float, window_s: int, boundary_s: float
 ) -> None:
-    """Fill in labels and masks."""
-    labels_BK, valid_BK = batch.labels_BK.numpy(), batch.valid_BK.numpy()
-    present_BC, num_steps = batch.present_BC.numpy(), labels_BK.shape[1]
-    step_s = batch.tiles_BSCR.shape[1] / num_steps
-    for row in rows:
-        tiles, start = tiles_B[row], starts_B[row]
-        present_BC[row] = tiles.present_C
-        labels_BK[row] = step_labels(tiles.events, start, num_steps=num_steps, step_s=step_s)
-        valid_BK[row] = valid_steps(tiles.duration_s, start, num_steps=num_steps, step_s=step_s)
+    """Fill in labels and masks of one window."""
+    num_steps = batch.labels_BK.shape[1]
+    step_s = window_s / num_steps
+    batch.present_BC.numpy()[row] = tiles.present_C
+    batch.labels_BK.numpy()[row] = step_labels(
+        tiles.events,
+        start_s,
+        num_steps=num_steps,
+        step_s=step_s,
+        boundary_s=boundary_s,
+        duration_s=tiles.duration_s,
+    )
+    batch.valid_BK.numpy()[row] = valid_steps(
+        tiles.duration_s, start_s, num_steps=num_steps, step_s=step_s
+    )

@@ -84,6 +84,27 @@ def neighbour_weights(channels: Sequence[str]) -> NDArray[np.float32]:
     return weights_CC
 
 
+def mirror_order(channels: Sequence[str]) -> tuple[int, ...]:
+    """Return for each channel which one lies opposite; the midline lies opposite itself.
+
+    No sign turns: the derivations of the double banana run front to back on both sides.
+    """
+    position = {channel: index for index, channel in enumerate(channels)}
+    opposite = tuple("-".join(map(_opposite, channel.split("-"))) for channel in channels)
+    absent = sorted(set(opposite) - set(channels))
+    if absent:
+        raise ChannelError(f"{list(channels)} cannot be mirrored: {absent} would be needed")
+    return tuple(position[channel] for channel in opposite)
+
+
+def _opposite(electrode: str) -> str:
+    """Return the electrode of the other side: odd numbers are left, even right, z the midline."""
+    if electrode.endswith("z"):
+        return electrode
+    number = int(electrode[-1])
+    return f"{electrode[:-1]}{number + 1 if number % 2 else number - 1}"
+
+
 def _from_derivations(montage: str, position: dict[str, int]) -> NDArray[np.float32]:
     if montage != "double_banana":
         raise ChannelError(

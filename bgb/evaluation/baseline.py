@@ -11,15 +11,11 @@ to below chance, and beating that would prove nothing.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import PredefinedSplit, cross_val_predict
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from bgb.data.tiles import Tiles
 from bgb.detectors.frontend import Frontend
@@ -27,6 +23,9 @@ from bgb.eeg.bandpower import band_power
 from bgb.errors import CacheError
 from bgb.evaluation.series import PatientTiles, RecordingScore, num_steps
 from bgb.evaluation.szcore import seizure_bounds
+
+if TYPE_CHECKING:  # at the first use: training starts without scikit-learn
+    from sklearn.pipeline import Pipeline
 
 SEGMENT_S = 2
 _STRENGTHS = (1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5)  # C of scikit-learn: small is strong
@@ -41,7 +40,7 @@ _log = logging.getLogger(__name__)
 class Baseline:
     """A fitted band-power logistic regression."""
 
-    pipeline: Pipeline
+    pipeline: "Pipeline"
 
     def score(self, tiles: PatientTiles) -> RecordingScore:
         """Return the probability of a seizure for each segment of a recording."""
@@ -95,7 +94,11 @@ def fit_baseline(recordings: Sequence[PatientTiles], *, max_seconds: int, seed: 
     return Baseline(_pipeline(strength).fit(features_NF, label_N))
 
 
-def _pipeline(strength: float) -> Pipeline:
+def _pipeline(strength: float) -> "Pipeline":
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     regression = LogisticRegression(C=strength, class_weight="balanced", max_iter=2000)
     return make_pipeline(StandardScaler(), regression)
 
@@ -104,6 +107,9 @@ def _choose_strength(
     features_NF: NDArray[np.float32], label_N: NDArray[np.bool_], patient_N: NDArray[np.str_]
 ) -> float:
     """Return the C with the best AUROC on patients held out in turn."""
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import PredefinedSplit, cross_val_predict
+
     fold_N = _folds(label_N, patient_N)
     if fold_N is None:
         return _LONE_STRENGTH

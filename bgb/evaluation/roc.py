@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from bgb.evaluation.series import RecordingScore, mean_over
 from bgb.evaluation.szcore import seizure_bounds
@@ -42,6 +41,9 @@ class Interval:
 
 def rank_seconds(scores: Sequence[RecordingScore]) -> Ranking:
     """Score the seconds of all recordings together."""
+    # Not on top: training starts without scikit-learn.
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
     probability_S, is_seizure_S = _pooled(scores)
     num_seizure = int(is_seizure_S.sum())
     auroc = auprc = float("nan")

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from bgb.config.evaluation import EvaluationConfig
 from bgb.data.tiles import Tiles
-from bgb.data.windows import WindowBatch, recording_windows
+from bgb.data.windows import WindowBatch, recording_windows, window_starts
 from bgb.errors import ConfigError, RunError
 from bgb.evaluation.series import RecordingScore, num_steps
 
@@ -139,6 +139,12 @@ def _blend(
 def check_window(facts: DetectorFacts) -> None:
     """Raise `ConfigError` before any work where `stitch` would refuse the detector's window."""
     _plan(facts.window_s, _fraction(facts.out_rate_hz), facts.context_s, overlap=0.0)
+
+
+def count_windows(facts: DetectorFacts, num_seconds: int, *, overlap: float) -> int:
+    """Return how many windows `stitch` runs for a recording of this length: its price."""
+    plan = _plan(facts.window_s, _fraction(facts.out_rate_hz), facts.context_s, overlap)
+    return len(window_starts(num_seconds, window_s=plan.window_s, stride_s=plan.stride_s))
 
 
 def _fraction(rate_hz: float) -> Fraction:

@@ -75,6 +75,13 @@ def choose_threshold(
             f"{split} holds no seizure in {len(scores)} recordings, so no threshold can be "
             "chosen on it; change data.split, or set postprocess.threshold"
         )
+    return choose_point(points, config, split=split)
+
+
+def choose_point(
+    points: Sequence[OperatingPoint], config: PostprocessConfig, *, split: str = "dev"
+) -> ThresholdChoice:
+    """Choose among points of a sweep, as `choose_threshold` does."""
     limit = config.max_fp_per_day
     allowed = [point for point in points if limit is None or point.scores.fp_per_day <= limit]
     if not allowed:
@@ -110,9 +117,34 @@ def sweep_thresholds(
     thresholds_Q = _candidates(smoothed)
     totals = [Scores(0, 0, 0, 0.0)] * len(thresholds_Q)
     for score, smoothed_K in zip(scores, smoothed):
-        for candidate, counts in enumerate(_sweep_one(score, smoothed_K, thresholds_Q, config)):
+        counts_Q = sweep_recording(score, smoothed_K, thresholds_Q, config)
+        for candidate, counts in enumerate(counts_Q):
             totals[candidate] = totals[candidate] + counts
     return tuple(OperatingPoint(float(t), total) for t, total in zip(thresholds_Q, totals))
+
+
+def sweep_recording(
+    score: RecordingScore,
+    smoothed_K: NDArray[np.float64],
+    thresholds_Q: NDArray[np.float64],
+    config: PostprocessConfig,
+) -> list[Scores]:
+    """Score one recording at every threshold; events are rebuilt where steps come or go."""
+    reference = seizure_bounds(score.events)
+    # Masks of rising thresholds are nested: as many steps are the same steps.
+    num_below_Q = np.searchsorted(np.sort(smoothed_K), thresholds_Q)
+    by_steps: dict[int, Scores] = {}
+    by_events: dict[bytes, Scores] = {}
+    for threshold, num_below in zip(thresholds_Q, num_below_Q.tolist()):
+        if num_below in by_steps:
+            continue
+        bounds_E2 = event_bounds(smoothed_K, score.rate_hz, score.duration_s, config, threshold)
+        key = bounds_E2.tobytes()
+        if key not in by_events:
+            hypothesis = [(float(start_s), float(stop_s)) for start_s, stop_s in bounds_E2]
+            by_events[key] = score_bounds(reference, hypothesis, duration_s=score.duration_s)
+        by_steps[num_below] = by_events[key]
+    return [by_steps[num_below] for num_below in num_below_Q.tolist()]
 
 
 def _candidates(smoothed: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -120,25 +152,6 @@ def _candidates(smoothed: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     quantiles_Q = np.quantile(seen, np.concatenate([_BODY, 1 - _TAIL]))
     grid_Q = _GRID[(seen.min() < _GRID) & (seen.max() >= _GRID)]
     return np.unique(np.concatenate([quantiles_Q, grid_Q]))
-
-
-def _sweep_one(
-    score: RecordingScore,
-    smoothed_K: NDArray[np.float64],
-    thresholds_Q: NDArray[np.float64],
-    config: PostprocessConfig,
-) -> list[Scores]:
-    reference = seizure_bounds(score.events)
-    known: dict[bytes, Scores] = {}
-    counts = []
-    for threshold in thresholds_Q:
-        bounds_E2 = event_bounds(smoothed_K, score.rate_hz, score.duration_s, config, threshold)
-        key = bounds_E2.tobytes()
-        if key not in known:
-            hypothesis = [(float(start_s), float(stop_s)) for start_s, stop_s in bounds_E2]
-            known[key] = score_bounds(reference, hypothesis, duration_s=score.duration_s)
-        counts.append(known[key])
-    return counts
 
 
 def _best(

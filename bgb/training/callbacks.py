@@ -1,66 +1,19 @@
-"""Callbacks: validation on whole recordings, the rows of the loggers, one line an epoch."""
+"""Callbacks: the rows of the loggers, a line an epoch, the start-up."""
 
-import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, WeightAveraging
+from pytorch_lightning.callbacks import Callback
 
-from bgb import job
-from bgb.detectors import Detector
-from bgb.training.deadline import Deadline
-from bgb.training.module import SeizureModule
+from bgb import job, startup
 from bgb.training.numerics import relative_change
-from bgb.training.orderly import stop_if_asked
+from bgb.training.validation import Validation
 
 _log = logging.getLogger(__name__)
-
-
-class Validation(Callback):
-    """Score the detector at the end of an epoch, with the weights that would be shipped.
-
-    Parameters
-    ----------
-    validate : scores a detector in evaluation mode and returns `val/...` metrics; now and then it
-        calls what it is given besides, which raises when the run is to stop.
-    every_epochs : epochs between validations; the last epoch is always validated.
-    deadline : keeps a validation that would not fit from beginning.
-    """
-
-    def __init__(
-        self,
-        validate: Callable[[Detector, Callable[[], None]], Mapping[str, float]],
-        *,
-        every_epochs: int = 1,
-        deadline: Deadline | None = None,
-    ) -> None:
-        super().__init__()
-        self.validate = validate
-        self.every_epochs = every_epochs
-        self.deadline = deadline or Deadline()
-        self.latest: dict[str, float] = {}
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Validate when due: `latest` holds the metrics of this epoch, or nothing."""
-        self.latest = {}
-        done = trainer.current_epoch + 1
-        if done % self.every_epochs and done != trainer.max_epochs:
-            return
-        module = cast("SeizureModule", pl_module)
-        with (
-            self.deadline.validation(trainer),
-            _shipped_weights(trainer, module),
-            torch.inference_mode(),
-        ):
-            latest = self.validate(module.detector, partial(stop_if_asked, trainer))
-        self.latest = dict(latest)
-        pl_module.log_dict(self.latest, logger=False)
 
 
 class Metrics(Callback):
@@ -121,11 +74,18 @@ class Metrics(Callback):
         metrics |= self.validation.latest
         _write(trainer, metrics)
         text = " ".join(f"{name}={value:.4g}" for name, value in metrics.items())
-        seconds = time.monotonic() - self._started
         position = _position(trainer)
         shown = {key: value for key, value in metrics.items() if key == self.monitor}
         job.current().progress(**position, **shown)
-        _log.info("epoch %s step %d: %s (%.1f s)", *position.values(), text, seconds)
+        _log.info("epoch %s step %d: %s (%s)", *position.values(), text, self._seconds())
+
+    def _seconds(self) -> str:
+        """Return what the epoch took, and the share of its validation in it, for the log alone."""
+        seconds, validated_s = time.monotonic() - self._started, self.validation.latest_s
+        if not self.validation.latest:
+            return f"{seconds:.1f} s"
+        share = validated_s / max(seconds - validated_s, 1e-9)
+        return f"{seconds:.1f} s, validation {share:.2g} of the training"
 
     def state_dict(self) -> dict[str, Any]:  # Any: Lightning's signature
         return {"loss_sum": self._loss_sum, "num_steps": self._num_steps}
@@ -138,6 +98,37 @@ class Metrics(Callback):
         return relative_change(before, [each.detach() for each in pl_module.parameters()])
 
 
+class FirstStep(Callback):
+    """Say once, at the first step, how long it took to get there and what took it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_due = True
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        startup.reached("detector and trainer")
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        if self._is_due:
+            startup.reached("first batch")
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        if self._is_due:
+            self._is_due = False
+            startup.reached("first step")
+            if (took := startup.finish()) is not None:
+                _log.info("first step %s", took)
+
+
 def _position(trainer: pl.Trainer) -> dict[str, str | int]:
     return {
         "epoch": f"{trainer.current_epoch + 1}/{trainer.max_epochs}",
@@ -148,19 +139,3 @@ def _position(trainer: pl.Trainer) -> dict[str, str | int]:
 def _write(trainer: pl.Trainer, metrics: dict[str, float]) -> None:
     for logger in trainer.loggers:
         logger.log_metrics({**metrics, "epoch": trainer.current_epoch}, step=trainer.global_step)
-
-
-@contextlib.contextmanager
-def _shipped_weights(trainer: pl.Trainer, module: SeizureModule) -> Iterator[None]:
-    """Put the averaged weights in place, where there are any, and evaluation mode on."""
-    callbacks: list[Callback] = vars(trainer)["callbacks"]  # untyped in Lightning
-    averages = [each for each in callbacks if isinstance(each, WeightAveraging)]
-    module.eval()
-    for average in averages:
-        average.on_validation_epoch_start(trainer, module)
-    try:
-        yield
-    finally:
-        for average in averages:
-            average.on_validation_epoch_end(trainer, module)
-        module.train()

@@ -8,15 +8,17 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from bgb.config.schema import TrainConfig
+from bgb.config.training import is_due
 from bgb.data.key import cache_key
 from bgb.files import read_json, write_json
 
 _HOUR_S = 3600
+PASSES_OF_TRAINING = 3  # backward costs twice the forward pass, which is all that scoring needs
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Throughput:
     ----------
     windows_per_s : training windows, reading, optimiser and all.
     scored_eeg_hours_per_s : hours of EEG stitched and searched for a threshold in a second.
+    windows_per_eeg_hour : windows judged for an hour of dev, overlap and all.
     baseline_fit_s : seconds to fit the baseline; 0 where the configuration has none.
     baseline_eeg_hours_per_s : hours of EEG that the baseline scores in a second; None likewise.
     split_hours : hours of EEG in train, dev and eval.
@@ -36,6 +39,7 @@ class Throughput:
 
     windows_per_s: float
     scored_eeg_hours_per_s: float
+    windows_per_eeg_hour: float
     baseline_fit_s: float
     baseline_eeg_hours_per_s: float | None
     split_hours: Mapping[str, float]
@@ -71,12 +75,16 @@ def num_steps(config: TrainConfig) -> int:
     return config.trainer.max_epochs * steps_per_epoch
 
 
+def training_passes(config: TrainConfig) -> int:
+    """Return what is trained between two validations, in forward passes of one window."""
+    windows = config.data.sampling.windows_per_epoch * config.trainer.val_every_epochs
+    return PASSES_OF_TRAINING * windows
+
+
 def estimate(config: TrainConfig, speed: Throughput) -> Hours:
     """Return the hours of training, of all validations, and of the evaluation with its baseline."""
     trainer, hours = config.trainer, speed.split_hours
     windows = trainer.max_epochs * config.data.sampling.windows_per_epoch
-    num_validations = math.ceil(trainer.max_epochs / trainer.val_every_epochs)
-    validated_h = num_validations * min(trainer.val_hours, hours["dev"])
     dev_h = hours["dev"] if config.postprocess.threshold is None else 0.0
     scored_h = dev_h + hours["eval"]
     evaluation_s = scored_h / speed.scored_eeg_hours_per_s
@@ -84,9 +92,24 @@ def estimate(config: TrainConfig, speed: Throughput) -> Hours:
         evaluation_s += speed.baseline_fit_s + scored_h / speed.baseline_eeg_hours_per_s
     return Hours(
         train=windows / speed.windows_per_s / _HOUR_S,
-        validation=validated_h / speed.scored_eeg_hours_per_s / _HOUR_S,
+        validation=_validated_h(config, speed) / speed.scored_eeg_hours_per_s / _HOUR_S,
         evaluation=evaluation_s / _HOUR_S,
     )
+
+
+def _validated_h(config: TrainConfig, speed: Throughput) -> float:
+    """Return the hours of EEG that all validations score; a full one scores the part with it."""
+    trainer, dev_h = config.trainer, speed.split_hours["dev"]
+    allowed_h = trainer.val_share * training_passes(config) / speed.windows_per_eeg_hour
+    part_h = min(trainer.val_hours, dev_h, allowed_h)
+    total_h = 0.0
+    for epochs_done in range(1, trainer.max_epochs + 1):
+        due, full = (
+            is_due(epochs_done, every=every, max_epochs=trainer.max_epochs)
+            for every in (trainer.val_every_epochs, trainer.val_full_every_epochs)
+        )
+        total_h += dev_h if full else part_h if due else 0.0
+    return total_h
 
 
 def identity(config: TrainConfig, machine: str) -> dict[str, Any]:  # Any: JSON
@@ -98,9 +121,11 @@ def identity(config: TrainConfig, machine: str) -> dict[str, Any]:  # Any: JSON
     """
     data, trainer, evaluation = config.data, config.trainer, config.evaluation
     values = {
+        "measures": [field.name for field in fields(Throughput)],
         "machine": machine,
         "model": asdict(config.model),
         "frontend": asdict(config.frontend),
+        "augment": asdict(config.augment),
         "cache": cache_key(data),
         "limit": data.limit,
         "exclude": data.exclude,

@@ -27,15 +27,18 @@ from bgb.data.key import cache_key
 from bgb.data.module import EegDataModule
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector, build_detector, output_rate_hz
+from bgb.detectors.augment import build_augmentation
+from bgb.evaluation.progress import WindowProgress
 from bgb.evaluation.stitching import check_window
 from bgb.evaluation.validation import validate
 from bgb.training import provenance
-from bgb.training.callbacks import Metrics, Validation
+from bgb.training.callbacks import FirstStep, Metrics
 from bgb.training.checkpoint import AtomicCheckpointIO, Checkpoints
 from bgb.training.collectives import check_compiled, synchronise_norms
 from bgb.training.deadline import Deadline
 from bgb.training.lightning import quiet_lightning, trainer_options
 from bgb.training.loggers import build_loggers, close_loggers
+from bgb.training.losses import build_loss
 from bgb.training.module import Schedule, SeizureModule
 from bgb.training.nonfinite import NonfinitePolicy
 from bgb.training.orderly import ends_orderly
@@ -46,6 +49,7 @@ from bgb.training.run_folder import RunFolder
 from bgb.training.speed import Speed, build_speed
 from bgb.training.step import check_pieces
 from bgb.training.stopping import MAX_EPOCHS, PATIENCE, EarlyStopping
+from bgb.training.validation import Validation, choose_dev
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +111,8 @@ def build_data(config: TrainConfig) -> EegDataModule:
         progress=not config.disable_progress,
         force_manifest=config.force_manifest_rebuild,
         accelerator=config.trainer.accelerator,
+        shift=config.augment.shift,
+        boundary_s=config.loss.boundary_s,
     )
     data.prepare_data()
     data.setup()
@@ -153,6 +159,8 @@ def build_module(
             folder=failures,
             recordings=recordings,
         ),
+        loss=build_loss(config.loss),
+        augmentation=build_augmentation(config.augment, detector.frontend.signal, seed=config.seed),
         config_text=dump_config(config),
     )
 
@@ -184,26 +192,43 @@ def build_trainer(
 
 
 def build_validation(
-    config: TrainConfig, data: EegDataModule, deadline: Deadline | None = None
+    config: TrainConfig,
+    data: EegDataModule,
+    detector: Detector,
+    deadline: Deadline | None = None,
 ) -> Validation:
     """Build the callback that scores whole recordings of a bounded part of dev."""
+    trainer, part = config.trainer, choose_dev(config, data.cache, detector)
 
-    def score(detector: Detector, stop_if_asked: Callable[[], None]) -> Mapping[str, float]:
+    def score(
+        detector: Detector,
+        *,
+        full: bool,
+        progress: WindowProgress,
+        between: Callable[[], None],
+    ) -> Mapping[str, float]:
         def predict_on(batch: WindowBatch) -> torch.Tensor:
-            stop_if_asked()
+            between()
             return predict(detector, batch)
 
         return validate(
-            predict_on,
+            progress.counted(predict_on),
             detector,
-            data.cache.split("dev"),
-            max_hours=config.trainer.val_hours,
+            part.recordings,
+            others=part.others if full else None,
             postprocess=config.postprocess,
             evaluation=config.evaluation,
-            seed=config.seed,
+            fp_per_day=trainer.val_fp_per_day,
+            between=between,
         )
 
-    return Validation(score, every_epochs=config.trainer.val_every_epochs, deadline=deadline)
+    return Validation(
+        score,
+        part,
+        every_epochs=trainer.val_every_epochs,
+        full_every_epochs=trainer.val_full_every_epochs,
+        deadline=deadline,
+    )
 
 
 def predict(detector: Detector, batch: WindowBatch) -> torch.Tensor:
@@ -226,10 +251,12 @@ def _train(
     if checkpoint:
         # Lightning restores a loader only within an epoch, not at its end.
         loader.load_state_dict(checkpoint["loader"])
+    deadline = Deadline(partial(_seconds_left, config, spending))
+    validation = build_validation(config, data, detector, deadline)
     trainer = build_trainer(
         config,
         folder,
-        build_validation(config, data, Deadline(partial(_seconds_left, config, spending))),
+        validation,
         build_speed(config, folder, detector, loader),
         num_batches=len(loader),
         resumed_step=checkpoint.get("global_step", 0),
@@ -254,6 +281,7 @@ def _train(
             ckpt_path=point.path if point else None,
             weights_only=True,
         )
+        provenance.note(folder, validation_share=round(validation.share, 4))
 
 
 @functools.cache
@@ -326,6 +354,7 @@ def _callbacks(
 
     return [
         *callbacks,
+        FirstStep(),
         validation.deadline,
         validation,
         speed,

@@ -20,9 +20,10 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector
+from bgb.detectors.augment import Augmentation
 from bgb.errors import RunError
 from bgb.training.collectives import add_up
-from bgb.training.losses import BinaryCrossEntropy
+from bgb.training.losses import StepLoss
 from bgb.training.nonfinite import NonfinitePolicy
 from bgb.training.numerics import Before, Finding, examine, save_reproducer
 from bgb.training.step import backward
@@ -53,6 +54,7 @@ class SeizureModule(pl.LightningModule):
     ----------
     gradient_clip : largest gradient norm; 0 = not clipped.
     micro_batch : windows that go through the detector at once; 0 = the whole batch.
+    augmentation : of training windows; None = they are taken as they are.
     compiled_size : windows that go through a compiled detector; other numbers of them, as at the
         end of an epoch, go through the plain one and compile nothing again. 0 = not compiled.
     nonfinite : what to do with a step that is not finite.
@@ -67,6 +69,8 @@ class SeizureModule(pl.LightningModule):
         schedule: Schedule,
         gradient_clip: float = 0.0,
         micro_batch: int = 0,
+        loss: StepLoss = StepLoss(),  # noqa: B008 - frozen
+        augmentation: Augmentation | None = None,
         compiled_size: int = 0,
         nonfinite: NonfinitePolicy = NonfinitePolicy(),  # noqa: B008 - frozen
         config_text: str = "",
@@ -74,7 +78,8 @@ class SeizureModule(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.detector = detector
-        self.loss = BinaryCrossEntropy()
+        self.loss = loss
+        self.augmentation = augmentation
         self.lr = lr
         self.weight_decay = weight_decay
         self.schedule = schedule
@@ -185,7 +190,16 @@ class SeizureModule(pl.LightningModule):
 
     def _inputs(self, batch: WindowBatch) -> tuple[Tensor, Tensor]:
         """Return the tiles and channels present that the detector is trained on."""
-        return batch.tiles_BSCR, batch.present_BC
+        if self.augmentation is None:
+            return batch.tiles_BSCR, batch.present_BC
+        tiles_BSCR, present_BC = self.augmentation(
+            batch.tiles_BSCR,
+            batch.present_BC,
+            labels_BK=batch.labels_BK,
+            sample_B=batch.sample_B,
+            shift_B=batch.shift_B,
+        )
+        return tiles_BSCR, present_BC
 
     def _leave_out(
         self, batch: WindowBatch, batch_idx: int, *, before: Before, numbers: dict[str, Tensor]

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector
 from bgb.files import write_atomically
-from bgb.training.losses import BinaryCrossEntropy
+from bgb.training.losses import StepLoss
 from bgb.training.step import backward
 
 
@@ -70,7 +70,7 @@ def examine(
     detector: Detector,
     batch: WindowBatch,
     forward: Callable[[WindowBatch], Tensor],
-    loss: BinaryCrossEntropy,
+    loss: StepLoss,
     *,
     piece_size: int,
 ) -> Finding:

@@ -90,6 +90,10 @@ class RunFolder:
         return self.path / "speed.csv"
 
     @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
     def scores(self) -> Path:
         return self.path / "scores.json"
 

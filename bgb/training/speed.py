@@ -129,11 +129,14 @@ class Speed(Callback):
         self._summarise()
 
     def figures(self) -> dict[str, float]:
-        """Return the figures of this session; none where it had too few steps."""
+        """Return the figures of this session; none where it had too few steps.
+
+        `validation_share` is the time of validation as a share of that of all training steps.
+        """
         if not self._session.num_steps:
             return {}
-        whole_s = self._warm_up_s + self._session.seconds + self._validation_s
-        return self._figures(self._session) | {"validation_share": self._validation_s / whole_s}
+        trained_s = self._warm_up_s + self._session.seconds
+        return self._figures(self._session) | {"validation_share": self._validation_s / trained_s}
 
     def _start_step(self) -> None:
         self._ended, self._waited = self.clock(), self.loader.waited_s
@@ -182,7 +185,7 @@ class Speed(Callback):
             parts.append("no MFU: the peak of this device is not known")
         if "gpu_memory_gib" in figures:
             parts.append(f"GPU memory {figures['gpu_memory_gib']:.3g} GiB")
-        return "; ".join([*parts, f"validation {figures['validation_share']:.1%} of the session"])
+        return "; ".join([*parts, f"validation {figures['validation_share']:.1%} of the training"])
 
 
 @dataclass

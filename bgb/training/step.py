@@ -14,13 +14,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from bgb.data.windows import WindowBatch
 from bgb.errors import ConfigError
 from bgb.training.collectives import add_up
-from bgb.training.losses import BinaryCrossEntropy
+from bgb.training.losses import StepLoss
 
 
 def backward(
     batch: WindowBatch,
     forward: Callable[[WindowBatch], Tensor],
-    loss: BinaryCrossEntropy,
+    loss: StepLoss,
     *,
     piece_size: int,
     propagate: Callable[[Tensor], object] = Tensor.backward,

@@ -30,13 +30,13 @@ from bgb.evaluation.baseline import fit_baseline
 from bgb.evaluation.evaluate import stitch_all
 from bgb.evaluation.roc import rank_seconds
 from bgb.evaluation.series import RecordingScore
-from bgb.evaluation.stitching import stitch_recording
+from bgb.evaluation.stitching import count_windows, stitch_recording
 from bgb.evaluation.threshold import choose_threshold
-from bgb.evaluation.validation import bounded_subset
 from bgb.training.estimate import Throughput
 from bgb.training.fit import build_data, build_module, predict, seeded_detector
 from bgb.training.lightning import quiet_lightning, trainer_options
 from bgb.training.provenance import device_name
+from bgb.training.validation import choose_dev
 
 _log = logging.getLogger(__name__)
 _HOUR_S = 3600
@@ -73,6 +73,7 @@ def measure(config: TrainConfig, data: EegDataModule, *, seconds: float) -> Thro
     speed = Throughput(
         windows_per_s=windows_per_s,
         scored_eeg_hours_per_s=scored,
+        windows_per_eeg_hour=_windows_per_hour(config, data, detector),
         baseline_fit_s=fit_s,
         baseline_eeg_hours_per_s=baseline,
         split_hours={split: _hours(data.cache.split(split)) for split in SPLITS},
@@ -144,9 +145,7 @@ def _score(
     config: TrainConfig, data: EegDataModule, detector: Detector, *, seconds: float
 ) -> float:
     """Return hours of EEG stitched, ranked and searched for a threshold in a second."""
-    subset = bounded_subset(
-        data.cache.split("dev"), max_hours=config.trainer.val_hours, seed=config.seed
-    )
+    subset = choose_dev(config, data.cache, detector).recordings
     # A threshold needs a seizure to be chosen on.
     ordered = sorted(subset, key=lambda recording: not seizures(recording.events))
     run = partial(predict, detector)
@@ -160,6 +159,11 @@ def _score(
     rank_seconds(scores)
     choose_threshold(scores, config.postprocess)
     return _hours(scores) / (stitched_s + time.perf_counter() - began)
+
+
+def _windows_per_hour(config: TrainConfig, data: EegDataModule, detector: Detector) -> float:
+    dev, overlap = data.cache.split("dev"), config.evaluation.overlap
+    return sum(count_windows(detector, r.num_seconds, overlap=overlap) for r in dev) / _hours(dev)
 
 
 def _baseline(

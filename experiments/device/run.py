@@ -30,7 +30,7 @@ from bgb.data.windows import WindowBatch
 from bgb.detectors import build_detector
 from bgb.eeg.montage import ELECTRODES
 from bgb.eeg.signal import SignalSpec
-from bgb.training.losses import BinaryCrossEntropy
+from bgb.training.losses import StepLoss
 
 CUDA = torch.device("cuda", 0)
 SPEC = SignalSpec("electrodes", tuple(ELECTRODES), 256)
@@ -150,7 +150,7 @@ def steps(config: ModelConfig, split: DeviceSplit, size: int) -> dict[str, Calla
     def step(tiles_BSCR: Tensor) -> None:
         with torch.autocast("cuda", torch.bfloat16):
             logits_BK = detector(tiles_BSCR, same.present_BC)
-        loss = BinaryCrossEntropy().sum(logits_BK, labels_BK, valid_BK) / valid_BK.sum()
+        loss = StepLoss().sum(logits_BK, labels_BK, valid_BK) / valid_BK.sum()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

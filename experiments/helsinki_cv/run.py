@@ -41,7 +41,7 @@ from bgb.evaluation.roc import rank_seconds
 from bgb.evaluation.series import RecordingScore, num_steps
 from bgb.training import load_run
 from bgb.training.fit import predict
-from bgb.training.losses import BinaryCrossEntropy
+from bgb.training.losses import StepLoss
 from bgb.training.module import parameter_groups
 
 Fold = tuple[list[CachedRecording], list[CachedRecording]]
@@ -144,7 +144,7 @@ def train_detector(
     for _ in range(arguments.epochs):
         for batch in loader:
             logits_BK = detector(batch.tiles_BSCR, batch.present_BC)
-            loss = BinaryCrossEntropy().sum(logits_BK, batch.labels_BK, batch.valid_BK)
+            loss = StepLoss().sum(logits_BK, batch.labels_BK, batch.valid_BK)
             loss = loss / batch.valid_BK.sum()
             optimizer.zero_grad()
             loss.backward()

@@ -5,7 +5,6 @@
 import gc
 import mmap
 import os
-import statistics
 import time
 import tracemalloc
 from collections import deque
@@ -14,12 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from corpus import SPEC, write_sparse
 from readers import GRID_S, WINDOW_S, Reader, Window, fresh, microvolts
+from timing import Cost, alternate, mean
 
 from bgb.config.data import SamplingConfig
 from bgb.data import CachedRecording, open_cache
@@ -27,14 +27,6 @@ from bgb.data.loader import WindowLoader
 from bgb.data.sampling import index_windows
 from bgb.data.windows import WindowBatch
 from bgb.detectors.frontend import Frontend
-
-
-class Cost(NamedTuple):
-    """Seconds a batch: by the clock, and of all cores (neighbours on the machine matter less)."""
-
-    wall: float
-    cpu: float
-
 
 BATCH_SIZE = 64
 SAMPLING = SamplingConfig(windows_per_epoch=64 * 2000, partial=1.0, full=0.0, none=2.0)
@@ -62,24 +54,18 @@ def loader(
 
 
 def warm(
-    recordings: Sequence[CachedRecording], peers: dict[str, Reader], rounds: int
+    recordings: Sequence[CachedRecording], plain: dict[str, Reader], rounds: int
 ) -> dict[str, list[Cost]]:
-    """Return one cost a round; all variants in random order in each round."""
+    """Return what batches of warm files cost."""
     generator = np.random.default_rng(0)
-    variants = _copies() | _ours(recordings) | _by_windows(recordings, peers, generator)
-    costs: dict[str, list[Cost]] = {name: [] for name in variants}
-    for run in variants.values():
-        run()
-    for _ in range(rounds):
-        for index in generator.permutation(len(variants)):
-            name = list(variants)[index]
-            costs[name].append(variants[name]())
-    return costs
+    return alternate(
+        memcpy() | _ours(recordings) | _by_windows(recordings, plain, generator), rounds
+    )
 
 
-def check(recordings: Sequence[CachedRecording], peers: dict[str, Reader]) -> None:
+def check(recordings: Sequence[CachedRecording], plain: dict[str, Reader]) -> None:
     """Every reader must return the very windows of the cache, in microvolts."""
-    windows = _draw(recordings, np.random.default_rng(1))[:6]
+    windows = draw(recordings, np.random.default_rng(1))[:6]
     expected = np.stack([recordings[n].signal_CT(s, s + WINDOW_S) for n, s in windows])
     for dtype in (torch.int16, torch.float32):
         ours = microvolts(fresh(recordings, windows, dtype=dtype), SPEC.quantum_uv)
@@ -89,14 +75,14 @@ def check(recordings: Sequence[CachedRecording], peers: dict[str, Reader]) -> No
         number, start = int(batch.recording_B[5]), int(batch.start_B[5])
         wanted_CT = recordings[number].signal_CT(start, start + WINDOW_S)
         np.testing.assert_allclose(steps_CT * SPEC.quantum_uv, wanted_CT, atol=1e-3)
-    for read in peers.values():
+    for read in plain.values():
         np.testing.assert_allclose(read(windows), expected, atol=1e-3)
 
 
-def _copies() -> dict[str, Callable[[], Cost]]:
+def memcpy() -> dict[str, Callable[[], Cost]]:
+    """Return copies of a batch between buffers that rotate like those of the loader."""
     shape = (BATCH_SIZE, WINDOW_S, SPEC.num_channels, SPEC.rate_hz)
     variants: dict[str, Callable[[], Cost]] = {}
-    # between buffers that rotate like those of the loader
     for name, dtype in (("memcpy int16", np.int16), ("memcpy float32", np.float32)):
         ring = [np.ones(shape, dtype) for _ in range(4)]
         state = iter(range(1 << 60))
@@ -105,7 +91,7 @@ def _copies() -> dict[str, Callable[[], Cost]]:
             step = next(state)
             np.copyto(ring[step % 4], ring[(step + 2) % 4])
 
-        variants[name] = partial(_mean, copy, 6)
+        variants[name] = partial(mean, copy, 6)
     return variants
 
 
@@ -118,44 +104,37 @@ def _ours(recordings: Sequence[CachedRecording]) -> dict[str, Callable[[], Cost]
                     loader(recordings, dtype=dtype, threads=threads, residency=residency)
                 )
                 name = f"bgb loader, {kind}, {residency}, {threads} thread(s)"
-                variants[name] = partial(_steady, batches)
+                variants[name] = partial(steady, batches)
     return variants
 
 
 def _by_windows(
     recordings: Sequence[CachedRecording],
-    peers: dict[str, Reader],
+    plain: dict[str, Reader],
     generator: np.random.Generator,
 ) -> dict[str, Callable[[], Cost]]:
     readers: dict[str, Reader] = {
         "bgb, int16, fresh memory": partial(fresh, recordings, dtype=torch.int16),
         "bgb, float32, fresh memory": partial(fresh, recordings, dtype=torch.float32),
-        **peers,
+        **plain,
     }
 
     def timed(read: Reader) -> Cost:
-        windows = _draw(recordings, generator)
-        return _mean(partial(read, windows), 1 if read in peers.values() else 4)
+        windows = draw(recordings, generator)
+        return mean(partial(read, windows), 1 if read in plain.values() else 4)
 
     return {name: partial(timed, read) for name, read in readers.items()}
 
 
-def _steady(batches: Iterator[WindowBatch]) -> Cost:
+def steady(batches: Iterator[WindowBatch]) -> Cost:
     """Return what a batch costs once what was read ahead is used up."""
     for _ in range(3):
         next(batches)
-    return _mean(partial(next, batches), 10)
+    return mean(partial(next, batches), 10)
 
 
-def _mean(run: Callable[[], object], count: int) -> Cost:
-    started = time.perf_counter(), time.process_time()
-    for _ in range(count):
-        run()
-    stopped = time.perf_counter(), time.process_time()
-    return Cost(*((stop - start) / count for start, stop in zip(started, stopped)))
-
-
-def _draw(recordings: Sequence[CachedRecording], generator: np.random.Generator) -> list[Window]:
+def draw(recordings: Sequence[CachedRecording], generator: np.random.Generator) -> list[Window]:
+    """Return the windows of a batch, on the grid that every peer can address."""
     numbers = generator.integers(len(recordings), size=BATCH_SIZE).tolist()
     return [
         (n, GRID_S * int(generator.integers((recordings[n].num_seconds - WINDOW_S) // GRID_S)))
@@ -175,7 +154,7 @@ def frontend(recordings: Sequence[CachedRecording], rounds: int) -> dict[str, li
         for _ in range(rounds + 1):
             for name, batch in batches.items():
                 run = partial(module, batch.tiles_BSCR, batch.present_BC)
-                costs[name].append(_mean(run, 1))
+                costs[name].append(mean(run, 1))
     return {name: values[1:] for name, values in costs.items()}
 
 
@@ -198,7 +177,7 @@ def cold(recordings: Sequence[CachedRecording], rounds: int) -> dict[str, list[C
 
 
 def _epoch(made: WindowLoader) -> Cost:
-    whole = _mean(lambda: deque(made, maxlen=0), 1)
+    whole = mean(lambda: deque(made, maxlen=0), 1)
     return Cost(whole.wall / len(made), whole.cpu / len(made))
 
 
@@ -229,7 +208,7 @@ def _direct(recordings: Sequence[CachedRecording], depth: int) -> Cost:
 
     with ThreadPoolExecutor(depth) as pool:
         shares = [places[first::depth] for first in range(depth)]
-        whole = _mean(lambda: list(pool.map(read, shares)), 1)
+        whole = mean(lambda: list(pool.map(read, shares)), 1)
     for descriptor in descriptors:
         os.close(descriptor)
     return Cost(whole.wall / 4, whole.cpu / 4)
@@ -293,9 +272,3 @@ def _twice_as_long(recording: CachedRecording) -> CachedRecording:
         duration_s=2 * recording.duration_s,
     )
     return replace(recording, entry=longer)
-
-
-def median_ratio(costs: Sequence[Cost], others: Sequence[Cost], kind: int) -> float:
-    """Return the median of the ratios of the rounds; `kind` 0 is wall, 1 is cpu."""
-    pairs = zip(costs, others, strict=True)
-    return statistics.median(one[kind] / other[kind] for one, other in pairs)

@@ -1,14 +1,13 @@
-"""Readers of a batch of windows: peers and plain numpy, for the same recordings and windows.
+"""Readers of a batch of windows: ours into fresh memory, torch over mapped files, and np.load.
 
 A reader takes pairs (recording, first second) and returns float32 microvolts (B, C, T) in fresh
-memory, as its documentation has it. `peers` leaves out, by name, what is not installed.
+memory. Libraries made for this are in `peers`.
 """
 
 # Shapes: B windows, S seconds, C channels, R samples a second, T samples
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -90,103 +89,9 @@ def np_load(recordings: Sequence[CachedRecording], windows: Sequence[Window]) ->
     return torch.stack(batch)
 
 
-def peers(
-    recordings: Sequence[CachedRecording], folder: Path
-) -> tuple[dict[str, Reader], dict[str, str]]:
-    """Write the recordings in the format of each peer; return readers, and what was skipped."""
-    readers: dict[str, Reader] = {
+def plain_readers(recordings: Sequence[CachedRecording]) -> dict[str, Reader]:
+    """Return what needs no library but torch and numpy."""
+    return {
         "torch DataLoader, mapped": partial(data_loader, recordings, workers=0),
         "np.load of the recording": partial(np_load, recordings),
     }
-    skipped = {}
-    for name, module, make in (
-        ("h5py", "h5py", _h5py),
-        ("zarr", "zarr", _zarr),
-        ("lance", "lance", _lance),
-        ("webdataset", "webdataset", None),
-        ("tensorstore", "tensorstore", None),
-        ("braindecode", "braindecode", None),
-        ("mosaicml-streaming", "streaming", None),
-        ("torcheeg", "torcheeg", None),
-    ):
-        try:
-            import_module(module)
-        except ImportError:
-            skipped[name] = "not installed"
-            continue
-        if make is None:
-            skipped[name] = "no reader here; see the trial in README.md"
-            continue
-        readers[name] = make(recordings, folder)
-    return readers, skipped
-
-
-def _channels(recording: CachedRecording) -> NDArray[np.int16]:
-    tiles_SCR = recording.tiles(0, recording.num_seconds)
-    return tiles_SCR.transpose(1, 0, 2).reshape(tiles_SCR.shape[1], -1)
-
-
-def _stack(windows: Sequence[NDArray[np.int16]]) -> Tensor:
-    return torch.stack([torch.from_numpy(window_CT * np.float32(0.1)) for window_CT in windows])
-
-
-def _h5py(recordings: Sequence[CachedRecording], folder: Path) -> Reader:
-    import h5py
-
-    files = []
-    for recording in recordings:
-        path = folder / f"{recording.recording_id}.h5"
-        with h5py.File(path, "w") as file:
-            file.create_dataset("signal", data=_channels(recording), chunks=(19, 2560))
-        files.append(h5py.File(path, "r")["signal"])
-
-    def read(windows: Sequence[Window]) -> Tensor:
-        return _stack([files[n][:, 256 * s : 256 * (s + WINDOW_S)] for n, s in windows])
-
-    return read
-
-
-def _zarr(recordings: Sequence[CachedRecording], folder: Path) -> Reader:
-    import zarr
-
-    arrays = []
-    for recording in recordings:
-        path = str(folder / f"{recording.recording_id}.zarr")
-        signal_CT = _channels(recording)
-        array = zarr.create_array(
-            path, shape=signal_CT.shape, chunks=(19, 2560), dtype="int16", compressors=None
-        )
-        array[:] = signal_CT
-        arrays.append(array)
-
-    def read(windows: Sequence[Window]) -> Tensor:
-        return _stack([arrays[n][:, 256 * s : 256 * (s + WINDOW_S)] for n, s in windows])
-
-    return read
-
-
-def _lance(recordings: Sequence[CachedRecording], folder: Path) -> Reader:
-    import lance
-    import pyarrow
-
-    rows, first = [], {}
-    for number, recording in enumerate(recordings):
-        first[number] = len(rows)
-        tiles_SCR = recording.tiles(0, recording.num_seconds)
-        pieces = range(0, len(tiles_SCR) // GRID_S * GRID_S, GRID_S)
-        rows += [tiles_SCR[s : s + GRID_S].transpose(1, 0, 2).reshape(-1) for s in pieces]
-    values = pyarrow.FixedSizeListArray.from_arrays(np.concatenate(rows), len(rows[0]))
-    dataset = lance.write_dataset(
-        pyarrow.table({"signal": values}), str(folder / "windows.lance"), mode="overwrite"
-    )
-
-    def read(windows: Sequence[Window]) -> Tensor:
-        steps = WINDOW_S // GRID_S
-        wanted = [first[n] + s // GRID_S + step for n, s in windows for step in range(steps)]
-        column = dataset.take(wanted, columns=["signal"])["signal"].combine_chunks()
-        flat = column.values.to_numpy().reshape(len(windows), steps, 19, 2560)
-        return torch.from_numpy(
-            flat.transpose(0, 2, 1, 3).reshape(len(windows), 19, -1) * np.float32(0.1)
-        )
-
-    return read

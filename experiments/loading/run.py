@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import shlex
-import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -22,13 +21,15 @@ from typing import Any
 
 import measure
 import torch
+from against import against_peers, peer_plot, peer_table, verdict
 from corpus import write_recordings
-from readers import peers
+from readers import plain_readers
 from rich.console import Console
 from rich.table import Table
+from timing import Cost, median_ms, median_ratio
 
 HERE = Path(__file__).parent
-PARTS = ("warm", "cold", "frontend", "first", "flat")
+PARTS = ("warm", "peers", "cold", "frontend", "first", "flat")
 
 
 def main() -> None:
@@ -42,6 +43,9 @@ def main() -> None:
             path.write_text(json.dumps(results, indent=1) + "\n")
     for table in _tables(results):
         Console().print(table)
+    if "peers" in results:
+        Console(width=200).print(peer_table(results["peers"]), verdict(results["peers"]))
+        peer_plot(results["peers"], HERE / "peers.svg")
     _plot(results, HERE / "loading.svg")
 
 
@@ -59,9 +63,12 @@ def _measure(part: str, work: Path, arguments: argparse.Namespace) -> dict[str, 
     match part:
         case "warm":
             recordings = write_recordings(work / "small", 20, 1200)
-            readers, skipped = peers(recordings, work)
-            measure.check(recordings, readers)
-            return {"costs": measure.warm(recordings, readers, rounds), "skipped": skipped}
+            plain = plain_readers(recordings)
+            measure.check(recordings, plain)
+            return {"costs": measure.warm(recordings, plain, rounds)}
+        case "peers":
+            recordings = write_recordings(work / "small", 20, 1200)
+            return against_peers(recordings, work / "peers", rounds)
         case "cold":
             recordings = write_recordings(work / "large", 200, 1200)
             os.sync()
@@ -110,22 +117,16 @@ def _tables(results: Mapping[str, Any]) -> list[Table]:
     return tables
 
 
-def _table(
-    title: str, costs: Mapping[str, Sequence[measure.Cost]], references: Sequence[str]
-) -> Table:
+def _table(title: str, costs: Mapping[str, Sequence[Cost]], references: Sequence[str]) -> Table:
     ratios = [f"x {name}" for name in references]
     table = Table(title, "ms", *ratios, "CPU ms", *(f"CPU {ratio}" for ratio in ratios))
     for name, values in costs.items():
         row = []
         for kind in (0, 1):
-            row.append(_median_ms(values, kind))
-            row += [f"{measure.median_ratio(values, costs[one], kind):.2f}" for one in references]
+            row.append(f"{median_ms(values, kind):.1f}")
+            row += [f"{median_ratio(values, costs[one], kind):.2f}" for one in references]
         table.add_row(name, *row)
     return table
-
-
-def _median_ms(costs: Sequence[measure.Cost], kind: int = 0) -> str:
-    return f"{1e3 * statistics.median(cost[kind] for cost in costs):.1f}"
 
 
 def _plot(results: Mapping[str, Any], path: Path) -> None:
@@ -138,7 +139,7 @@ def _plot(results: Mapping[str, Any], path: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
     if "warm" in results:
         costs = results["warm"]["costs"]
-        times_ms = {name: float(_median_ms(values)) for name, values in costs.items()}
+        times_ms = {name: median_ms(values) for name, values in costs.items()}
         names = sorted(times_ms, key=lambda name: -times_ms[name])
         left.barh(
             names,

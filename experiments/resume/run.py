@@ -51,13 +51,14 @@ SMALL = """model=eegnet model.rate_hz=64 data.preprocess.rate_hz=128 data.window
 SYNTHETIC = """data=synthetic data.corpus.hours=0.1 data.corpus.train_patients=2
     data.corpus.dev_patients=2 data.corpus.eval_patients=1""".split()
 
-phase = mmap.mmap(-1, 1)  # shared with the children
+# Shared with the children: the phase, and how many phases were entered.
+shared = memoryview(mmap.mmap(-1, 8)).cast("I")
 
 
 class Kill(NamedTuple):
-    """When a session is sent a signal: after some seconds, at the next such phase, a bit later."""
+    """When a session is sent a signal: after so many phases, at the next such one, a bit later."""
 
-    after_s: float
+    after: int
     phase: str | None
     later_s: float
     by: signal.Signals
@@ -85,11 +86,10 @@ def experiment(config: TrainConfig, num_kills: int, seed: int) -> dict[str, Any]
     generator = random.Random(seed)
     straight = replace(config, run="straight")
     session(straight)  # builds the cache
-    began = time.monotonic()
-    first = replace(config, run="timed")
+    first = replace(config, run="second")
     code, _ = session(first)
     assert code == 0
-    whole_s = time.monotonic() - began
+    num_phases = shared[1]
     kills: Counter[tuple[str, str]] = Counter()
     differences, num_runs = [], 0
     while kills.total() < num_kills:
@@ -99,7 +99,7 @@ def experiment(config: TrainConfig, num_kills: int, seed: int) -> dict[str, Any]
         while code != 0:
             # The last run is let finish, so that it too is compared.
             may_kill = kills.total() < num_kills
-            kill = draw_kill(generator, whole_s) if may_kill else None
+            kill = draw_kill(generator, num_phases) if may_kill else None
             code, where = session(disturbed(run, generator), kill)
             if kill and where:
                 kills[kill.by.name, where] += 1
@@ -109,7 +109,6 @@ def experiment(config: TrainConfig, num_kills: int, seed: int) -> dict[str, Any]
     return {
         "kills": [[by, where, count] for (by, where), count in sorted(kills.items())],
         "runs": num_runs,
-        "run_s": round(whole_s, 2),
         "differences": differences,
     }
 
@@ -125,10 +124,10 @@ def disturbed(config: TrainConfig, generator: random.Random) -> TrainConfig:
     return replace(config, data=data, trainer=replace(config.trainer, checkpoint_minutes=minutes))
 
 
-def draw_kill(generator: random.Random, whole_s: float) -> Kill:
+def draw_kill(generator: random.Random, num_phases: int) -> Kill:
     """Draw a moment of a session, and in most cases a phase that is to be met."""
     return Kill(
-        after_s=generator.uniform(0, whole_s),
+        after=generator.randrange(num_phases // 2),  # a resumed session has fewer
         phase=generator.choice((None, *PHASES[2:-1])),
         later_s=generator.uniform(0, 0.005),
         by=generator.choice(SIGNALS),
@@ -137,7 +136,7 @@ def draw_kill(generator: random.Random, whole_s: float) -> Kill:
 
 def session(config: TrainConfig, kill: Kill | None = None) -> tuple[int, str | None]:
     """Train in a child; return its exit code and the phase in which it was sent a signal."""
-    phase[0] = PHASES.index("start")
+    shared[0], shared[1] = PHASES.index("start"), 0
     log = Path(config.results) / f"{config.run}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     child = os.fork()
@@ -145,9 +144,10 @@ def session(config: TrainConfig, kill: Kill | None = None) -> tuple[int, str | N
         os._exit(_carry_out(config, log))
     where = None
     if kill is not None:
-        until = time.monotonic() + kill.after_s
-        while now() != "end" and (time.monotonic() < until or kill.phase not in (None, now())):
-            time.sleep(0.0002)
+        while now() != "end" and (shared[1] < kill.after or kill.phase not in (None, now())):
+            time.sleep(0.0005)
+            if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                break  # it failed
         time.sleep(kill.later_s)
         where = now()
         os.kill(child, kill.by)
@@ -163,7 +163,7 @@ def session(config: TrainConfig, kill: Kill | None = None) -> tuple[int, str | N
 
 def now() -> str:
     """Return the phase in which the child is."""
-    return PHASES[phase[0]]
+    return PHASES[shared[0]]
 
 
 def _carry_out(config: TrainConfig, log: Path) -> int:
@@ -175,7 +175,7 @@ def _carry_out(config: TrainConfig, log: Path) -> int:
         with open_run(config) as folder:
             spending = Spending(folder)
             fit.fit(config, folder, fit.build_data(config), spending)
-        phase[0] = PHASES.index("end")
+        shared[0] = PHASES.index("end")
         return 0
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -199,12 +199,13 @@ def wrap(owner: Any, name: str, phase_of: Callable[[Any], str]) -> None:  # Any:
     function = getattr(owner, name)
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:  # Any: those of the function
-        before = phase[0]
-        phase[0] = PHASES.index(phase_of(args))
+        before = shared[0]
+        shared[0] = PHASES.index(phase_of(args))
+        shared[1] += 1
         try:
             return function(*args, **kwargs)
         finally:
-            phase[0] = before
+            shared[0] = before
 
     setattr(owner, name, wrapped)
 
@@ -254,7 +255,7 @@ def show(report: Mapping[str, Any]) -> None:  # Any: JSON
     console = Console()
     console.print(table)
     console.print(
-        f"{sum(counts.values())} kills, {report['runs']} runs of {report['run_s']} s undisturbed, "
+        f"{sum(counts.values())} kills, {report['runs']} runs, "
         f"{len(report['differences'])} differences"
     )
     console.print(json.dumps(report["differences"][:20]))

@@ -5,7 +5,7 @@
 Simulated recordings (corpus.py) are added step by step; at each size a fresh process builds the
 manifest, opens the cache, indexes and draws windows, reads the first batch and verifies all files.
 A second part verifies real bytes from the disk beside a plain O_DIRECT read of the same files; a
-third imports caches such as the predecessor wrote.
+third imports caches such as the predecessor wrote. The table is printed as Markdown.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 from corpus import config_for, grow
+from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
@@ -64,7 +65,7 @@ def main() -> None:
     here = Path(__file__).parent
     (here / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     _plot(results["sizes"], here / "scale.svg")
-    Console(width=120).print(_table(results), _facts(results))
+    Console(width=160).print(_table(results), _facts(results))
 
 
 def _arguments() -> argparse.Namespace:
@@ -165,14 +166,15 @@ def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
 
 
-def _slope(rows: list[dict[str, float]], step: str) -> dict[str, float]:
-    """Fit CPU seconds = factor * recordings ** exponent over the sizes from 3,000 on.
+def _slope(rows: list[dict[str, float]], step: str) -> dict[str, float | None]:
+    """Fit CPU seconds = factor * recordings ** exponent over the sizes from 3,000 on, if two are.
 
     CPU and not wall: neighbours on a shared machine stretch the latter.
     """
-    rows = [row for row in rows if row["recordings"] >= 3000] or rows
+    large = [row for row in rows if row["recordings"] >= 3000]
+    rows = large if len(large) > 1 else rows
     size, seconds = (np.log([row[name] for row in rows]) for name in ("recordings", f"cpu_{step}"))
-    exponent = float(np.polyfit(size, seconds, 1)[0]) if len(rows) > 1 else float("nan")
+    exponent = float(np.polyfit(size, seconds, 1)[0]) if len(rows) > 1 else None
     return {
         "exponent": exponent,
         "us_a_recording": 1e6 * rows[-1][f"cpu_{step}"] / rows[-1]["recordings"],
@@ -259,20 +261,18 @@ def _import(root: Path, num_files: int) -> dict[str, float]:
 
 
 def _table(results: dict[str, Any]) -> Table:  # Any: JSON
+    """Return the table as a README takes it."""
     rows = results["sizes"]
-    table = Table(title="wall seconds, by number of recordings")
-    table.add_column("step")
-    for row in rows:
-        table.add_column(f"{row['recordings']:,}", justify="right")
-    table.add_column("CPU us a recording", justify="right")
-    table.add_column("grows as n to the", justify="right")
+    sizes = (f"{row['recordings']:,}" for row in rows)
+    table = Table("wall seconds", *sizes, "CPU us a recording", "grows as n to the", box=MARKDOWN)
     for step in STEPS:
         slope = results["slopes"][step]
-        times = [f"{row[step]:.3f}" for row in rows]
-        table.add_row(step, *times, f"{slope['us_a_recording']:.1f}", f"{slope['exponent']:.2f}")
+        times = (f"{row[step]:.3f}" for row in rows)
+        exponent = "" if slope["exponent"] is None else f"{slope['exponent']:.2f}"
+        table.add_row(step, *times, f"{slope['us_a_recording']:.1f}", exponent)
     for name in ("manifest_bytes", "cache_bytes", "index_bytes"):
-        sizes = [f"{row[name] / 1e6:.1f} MB" for row in rows]
-        table.add_row(name, *sizes, f"{rows[-1][name] / rows[-1]['recordings']:.0f} B", "")
+        amounts = (f"{row[name] / 1e6:.1f} MB" for row in rows)
+        table.add_row(name, *amounts, f"{rows[-1][name] / rows[-1]['recordings']:.0f} B", "")
     return table
 
 

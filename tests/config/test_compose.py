@@ -43,7 +43,8 @@ def test_every_command_has_its_primary_configuration(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "group", ["data", "model", "trainer", "logger", "postprocess", "experiment"]
+    "group",
+    ["data", "model", "augment", "loss", "trainer", "logger", "postprocess", "experiment"],
 )
 def test_every_group_has_options(group: str) -> None:
     assert list((config_dir() / group).glob("*.yaml"))
@@ -68,6 +69,10 @@ def test_every_group_has_options(group: str) -> None:
         ("logger.wandb=true", "needs WANDB_API_KEY"),
         ("run=a/b", "must be a plain folder name"),
         ("data.window_s=20", "receptive field (36 s at 64 Hz); raise data.window_s"),
+        ("augment.shift.max_s=1.5", "augment.shift.max_s=1.5 must be above 0 and at most 1"),
+        ("augment.noise.probability=2", "augment.noise.probability=2.0 must be in [0, 1]"),
+        ("loss.alpha=1", "loss.alpha=1.0 must lie between 0 and 1, or be null"),
+        ("loss.gamma=-1", "loss.gamma=-1.0 must not be negative"),
         ("trainer.monitor=val/auc", "choose one of ['val/auroc', "),
     ],
 )
@@ -75,6 +80,43 @@ def test_bad_override_is_refused_with_its_name(override: str, message: str) -> N
     with pytest.raises(ConfigError) as caught:
         compose("train", [override])
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["loss.alpha=0.25"], ["data.sampling.natural=false", "loss.alpha=0.25"]),
+        (["loss.pos_weight=3"], ["data.sampling.natural=true or loss.pos_weight=null"]),
+        (["loss=focal", "loss.alpha=0.25"], ["data.sampling.natural=true or loss.alpha=null"]),
+        (
+            ["data.sampling.natural=true", "loss.alpha=0.25", "loss.pos_weight=3"],
+            ["loss.alpha=0.25 and loss.pos_weight=3.0", "set loss.alpha=null or"],
+        ),
+    ],
+)
+def test_two_corrections_of_imbalance_are_refused(overrides: list[str], named: list[str]) -> None:
+    # Lesson 15: balanced windows and a weighted loss multiply, and the detector collapses.
+    with pytest.raises(ConfigError) as caught:
+        compose("train", overrides)
+    assert all(name in str(caught.value) for name in named)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["loss=focal"],  # gamma weighs hard against easy steps, no class
+        ["data.sampling.natural=true"],
+        ["data.sampling.natural=true", "loss.pos_weight=3"],
+        ["data.sampling.natural=true", "loss=focal", "loss.alpha=0.25"],
+    ],
+)
+def test_one_correction_of_imbalance_or_none_composes(overrides: list[str]) -> None:
+    assert compose("train", overrides)
+
+
+def test_electrodes_are_not_dropped_where_missing_ones_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"dropout.probability=0.3 .*frontend.missing=refuse"):
+        compose("train", ["augment=standard", "frontend.missing=refuse"])
 
 
 def test_window_that_segments_do_not_fill_is_refused() -> None:

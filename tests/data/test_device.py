@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from bgb.data import device
+from bgb.data.buffers import TileBuffers
 from bgb.data.device import find_device, free_bytes, load_split
-from bgb.data.windows import WindowBatch, count_steps, make_batch
+from bgb.data.windows import WindowBatch, count_steps, empty_batch, fill_batch, make_batch
 from bgb.eeg.events import Event
 from bgb.errors import CacheError, ConfigError
 
@@ -28,6 +29,49 @@ def all_windows(recordings, window_s):
         for number, recording in enumerate(recordings)
         for start in range(max(1, recording.num_seconds - window_s + 1))
     ]
+
+
+def shifted_batches(split, recordings, windows, *, window_s, label_rate_hz, boundary_s):
+    """Gather and cut windows that begin between two seconds, with a second more than they need."""
+    numbers, starts = map(list, zip(*windows))
+    starts = [start + row % 64 / 64 for row, start in enumerate(starts)]
+    steps = count_steps(window_s, label_rate_hz)
+    here = split.batch(
+        numbers,
+        starts,
+        window_s=window_s,
+        num_steps=steps,
+        first_sample=0,
+        read_s=window_s + 1,
+        boundary_s=boundary_s,
+    )
+    buffers = TileBuffers(recordings[0].spec, window_s=window_s + 1, batch_size=len(starts))
+    there = empty_batch(buffers, starts, num_steps=steps, recordings=numbers, first_sample=0)
+    tiles_B = [recordings[number] for number in numbers]
+    fill_batch(
+        there, tiles_B, starts, rows=range(len(starts)), window_s=window_s, boundary_s=boundary_s
+    )
+    return here, there
+
+
+@pytest.mark.parametrize("boundary_s", [0.0, 0.3, 5.0])
+@pytest.mark.parametrize(("window_s", "label_rate_hz"), [(8, 1.0), (8, 0.25), (9, 64.0), (60, 0.1)])
+def test_shifted_windows_with_ramps_are_those_of_the_files(
+    cache, window_s, label_rate_hz, boundary_s
+):
+    recordings = cache.split("train")
+    here, there = shifted_batches(
+        load_split(recordings, CPU),
+        recordings,
+        all_windows(recordings, window_s),
+        window_s=window_s,
+        label_rate_hz=label_rate_hz,
+        boundary_s=boundary_s,
+    )
+    assert_same(here, there)
+    assert there.labels_BK.isfinite().all()
+    assert there.shift_B[:5].tolist() == list(range(len(there.shift_B)))[:5]
+    assert bool(boundary_s) == bool(((there.labels_BK > 0) & (there.labels_BK < 1)).any())
 
 
 def batches(split, recordings, windows, *, window_s, label_rate_hz, first_sample=0):

@@ -7,13 +7,21 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from bgb.config.augment import (
+    AugmentConfig,
+    BandstopConfig,
+    MirrorConfig,
+    NoiseConfig,
+    ShiftConfig,
+)
 from bgb.config.data import SamplingConfig
 from bgb.corpora import find_corpus
 from bgb.data.key import cache_folder
 from bgb.data.loader import WindowLoader
 from bgb.data.module import EegDataModule
 from bgb.data.npz import SignalHandle
-from bgb.data.windows import WindowBatch
+from bgb.data.windows import WindowBatch, step_labels
+from bgb.detectors.augment import Augmentation
 from bgb.detectors.frontend import Frontend
 from bgb.errors import CacheError
 
@@ -97,6 +105,67 @@ def test_state_of_a_share_is_that_of_whole_batches(make_loader):
     assert one.state_dict() == two.state_dict() == {"epoch": 0, "position": 2}
     two.load_state_dict(one.state_dict())
     assert next(iter(two)).sample_B.tolist() == [10, 11]
+
+
+SHIFTED = {"shift": ShiftConfig(probability=0.7), "boundary_s": 2.0}
+AUGMENT = AugmentConfig(
+    shift=SHIFTED["shift"],
+    mirror=MirrorConfig(0.5),
+    noise=NoiseConfig(0.5),
+    bandstop=BandstopConfig(0.5),
+)
+
+
+def test_shifted_windows_hold_a_second_more_and_the_labels_of_their_exact_start(make_loader, cache):
+    recordings, shifts = cache.split("train"), []
+    for batch, whole in zip(make_loader(**SHIFTED), make_loader(), strict=True):
+        assert batch.tiles_BSCR.shape[1:] == (9, 19, 64)
+        assert torch.equal(batch.start_B, whole.start_B)
+        assert torch.equal(batch.tiles_BSCR[:, :8], whole.tiles_BSCR)
+        for number, start, shift, labels_K in zip(
+            batch.recording_B.tolist(), batch.start_B.tolist(), batch.shift_B, batch.labels_BK
+        ):
+            expected_K = step_labels(
+                recordings[number].events,
+                start + shift.item() / 64,
+                num_steps=8,
+                step_s=1.0,
+                boundary_s=2.0,
+                duration_s=recordings[number].duration_s,
+            )
+            assert labels_K.tolist() == expected_K.tolist()
+        shifts += batch.shift_B.tolist()
+    assert min(shifts) >= 0 and 32 < max(shifts) < 64
+    assert 0.4 < sum(shift > 0 for shift in shifts) / len(shifts) < 0.95
+
+
+def test_shifts_are_below_their_bound_and_drawn_afresh_each_epoch(make_loader):
+    loader = make_loader(shift=ShiftConfig(probability=1.0, max_s=0.25))
+    first, second = (torch.cat([batch.shift_B for batch in loader]) for _ in range(2))
+    assert not torch.equal(first, second)
+    assert max(first.max(), second.max()) < 16
+
+
+@pytest.mark.parametrize("residency", ["disk", "memory", "device"])
+@pytest.mark.parametrize("batch_size", [4, 9])
+def test_augmented_windows_do_not_depend_on_residency_or_batch(
+    make_loader, cache, residency, batch_size
+):
+    augmentation = Augmentation(AUGMENT, cache.spec, seed=0)
+
+    def windows(**changes):
+        batches = [
+            (*augmentation(*batch[:2], labels_BK=batch[2], sample_B=batch[6], shift_B=batch[7]),
+             *batch[2:])
+            for batch in make_loader(**SHIFTED, **changes)
+        ]  # fmt: skip
+        return [torch.cat(parts) for parts in zip(*batches)]
+
+    dtype = torch.float32 if residency == "memory" else torch.int16
+    expected = windows()
+    actual = windows(residency=residency, batch_size=batch_size, threads=2, dtype=dtype)
+    assert same(actual, expected)
+    assert not torch.equal(actual[0], torch.cat([b.tiles_BSCR for b in make_loader()]).float())
 
 
 def test_auto_residency_is_chosen_by_size_and_said_aloud(make_loader, caplog):

@@ -74,6 +74,19 @@ def test_kinds_come_in_the_proportion_of_their_weights():
     assert np.bincount(kinds_of(epoch)).tolist() == [40, 20, 10]
 
 
+def test_natural_kinds_come_as_often_as_they_exist():
+    sampling = replace(SAMPLING, natural=True, windows_per_epoch=2000)
+    exist = np.bincount(np.concatenate([window_kinds(each, 8) for each in RECORDINGS]))
+    expected = 2000 * exist / exist.sum()
+    assert np.abs(np.bincount(kinds_of(drawn(sampling))) - expected).max() < 1
+
+
+def test_an_epoch_too_short_for_a_seizure_window_is_refused():  # lesson 14
+    index = index_windows([fake("a", 3600.0, [(50.0, 54.0)])], window_s=8)
+    with pytest.raises(CacheError, match=r"windows_per_epoch=100 would hold no seizure .* raise"):
+        check_kinds(index, SamplingConfig(natural=True, windows_per_epoch=100))
+
+
 def test_patients_are_even_within_a_kind():
     epoch = drawn()
     patients = np.array([RECORDINGS[number].patient for number in epoch.recording_N])

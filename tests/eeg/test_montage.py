@@ -6,6 +6,7 @@ import pytest
 from bgb.eeg.montage import (
     DOUBLE_BANANA,
     ELECTRODES,
+    mirror_order,
     montage_channels,
     montage_matrix,
     neighbour_weights,
@@ -86,3 +87,25 @@ def test_neighbours_mirror_left_and_right() -> None:
 def test_nothing_stands_in_for_a_derivation() -> None:
     assert not neighbour_weights(DOUBLE_BANANA).any()
     assert neighbour_weights(DOUBLE_BANANA).shape == (18, 18)
+
+
+def test_mirror_swaps_left_and_right_and_keeps_the_midline() -> None:
+    opposite = {
+        name: ELECTRODES[index] for name, index in zip(ELECTRODES, mirror_order(ELECTRODES))
+    }
+    assert (opposite["Fp1"], opposite["T6"], opposite["Cz"]) == ("Fp2", "T5", "Cz")
+    assert all(opposite[opposite[name]] == name for name in ELECTRODES)
+    assert [name for name in ELECTRODES if opposite[name] == name] == ["Fz", "Cz", "Pz"]
+
+
+def test_derivations_of_mirrored_electrodes_are_the_mirrored_derivations() -> None:
+    # Exactly, sign and all: the double banana runs front to back on both sides.
+    matrix_MC = montage_matrix("double_banana", ELECTRODES)
+    np.testing.assert_array_equal(
+        matrix_MC[:, list(mirror_order(ELECTRODES))], matrix_MC[list(mirror_order(DOUBLE_BANANA))]
+    )
+
+
+def test_channels_without_an_opposite_are_refused() -> None:
+    with pytest.raises(ChannelError, match=r"cannot be mirrored: \['F4'\] would be needed"):
+        mirror_order(["F3", "Cz"])

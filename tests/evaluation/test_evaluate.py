@@ -2,7 +2,6 @@
 
 import io
 import json
-import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,11 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fake_recordings import FakeCache, MakeRecording, small
+from fake_recordings import FakeCache, small
 from rich.console import Console
 
 from bgb.config.evaluation import EvaluationConfig, PostprocessConfig
-from bgb.config.training import VALIDATION_METRICS
 from bgb.data.windows import WindowBatch
 from bgb.eeg.annotations import read_events
 from bgb.errors import CacheError
@@ -23,7 +21,6 @@ from bgb.evaluation.results import Evaluation, score_split
 from bgb.evaluation.series import RecordingScore
 from bgb.evaluation.szcore import score_szcore
 from bgb.evaluation.table import scores_table
-from bgb.evaluation.validation import bounded_subset, validate
 from bgb.evaluation.writing import scores_json, write_results
 
 FACTS = SimpleNamespace(window_s=60, out_rate_hz=2.0, context_s=(2.0, 2.0))
@@ -221,61 +218,6 @@ def test_the_table_says_that_a_limit_was_not_met(evaluation: Evaluation) -> None
     caption = str(scores_table(scores).caption)
     assert "more than 2 FA/24 h there: limit not met" in caption
     assert "95% interval over patients: 0.810 to 0.930" in caption
-
-
-# --- validation during training ---
-
-
-def test_validation_gives_every_metric_by_its_name(small_cache: FakeCache) -> None:
-    """Lesson 64: a monitored name that did not exist made the first epoch the best one."""
-    metrics = validate(
-        amplitude,
-        FACTS,
-        small_cache.split("dev"),
-        max_hours=1.0,
-        postprocess=POSTPROCESS,
-        evaluation=EVALUATION,
-        seed=0,
-    )
-    assert tuple(metrics) == VALIDATION_METRICS
-    assert all(math.isfinite(value) for value in metrics.values())
-    assert metrics["val/auroc"] > 0.98
-    assert metrics["val/event_f1"] == metrics["val/sensitivity"] == 1.0
-    assert metrics["val/fp_per_day"] == 0.0
-
-
-def test_validation_without_seizures_is_refused(make_recording: MakeRecording) -> None:
-    with pytest.raises(CacheError, match=r"split dev .* holds no seizure"):
-        validate(
-            amplitude,
-            FACTS,
-            [make_recording()],
-            max_hours=1.0,
-            postprocess=POSTPROCESS,
-            evaluation=EVALUATION,
-            seed=0,
-        )
-
-
-def test_a_subset_is_bounded_seeded_and_mixed(make_recording: MakeRecording) -> None:
-    recordings = [
-        make_recording(f"r{i}", duration_s=60, seizures=[(10, 20)] if i % 5 == 0 else [])
-        for i in range(50)
-    ]
-    subset = bounded_subset(recordings, max_hours=20 / 60, seed=0)
-    assert len(subset) == 20
-    assert sum(bool(recording.events) for recording in subset) == 4
-    assert subset == bounded_subset(recordings, max_hours=20 / 60, seed=0)
-    assert subset != bounded_subset(recordings, max_hours=20 / 60, seed=1)
-    assert bounded_subset(recordings, max_hours=10, seed=0) == tuple(recordings)
-
-
-def test_a_subset_has_a_seizure_even_where_it_breaks_the_bound(
-    make_recording: MakeRecording,
-) -> None:
-    long = make_recording("long", duration_s=600, seizures=[(10, 20)])
-    recordings = [make_recording(f"r{i}", duration_s=60) for i in range(5)] + [long]
-    assert long in bounded_subset(recordings, max_hours=0.01, seed=0)
 
 
 def test_numbers_of_an_evaluation_repeat(small_cache: FakeCache, evaluation: Evaluation) -> None:

@@ -28,6 +28,7 @@ MakeConfig = Callable[..., TrainConfig]
 SPEED = Throughput(
     windows_per_s=1.0,
     scored_eeg_hours_per_s=10 / 3600,
+    windows_per_eeg_hour=600.0,
     baseline_fit_s=360.0,
     baseline_eeg_hours_per_s=100 / 3600,
     split_hours={"train": 50.0, "dev": 20.0, "eval": 30.0},
@@ -48,12 +49,16 @@ def test_training_time_is_windows_over_their_rate(make_config: MakeConfig) -> No
         ("trainer.max_epochs=6 trainer.val_hours=5", 6 * 0.5),
         ("trainer.max_epochs=6 trainer.val_hours=5 trainer.val_every_epochs=4", 2 * 0.5),
         ("trainer.max_epochs=6 trainer.val_hours=1000", 6 * 2.0),  # there are 20 h of dev
+        ("trainer.max_epochs=6 trainer.val_hours=5 trainer.val_full_every_epochs=4", 4 * 0.5 + 4),
+        ("trainer.max_epochs=6 trainer.val_hours=5 trainer.val_full_every_epochs=9", 5 * 0.5 + 2),
+        # 3 x 80000 passes of training; 0.005 of that is 2 h at 600 windows an hour.
+        ("trainer.max_epochs=6 trainer.val_hours=5 trainer.val_share=0.005", 6 * 0.2),
     ],
 )
 def test_every_validation_is_counted_with_what_it_scores(
     make_config: MakeConfig, overrides: str, hours: float
 ) -> None:
-    config = make_config(*overrides.split())
+    config = make_config("data.sampling.windows_per_epoch=80000", *overrides.split())
     assert estimate(config, SPEED).validation == pytest.approx(hours)
 
 
@@ -138,6 +143,7 @@ def test_probe_measures_and_writes_nothing_into_the_results(
     assert speed.baseline_fit_s > 0
     assert speed.baseline_eeg_hours_per_s is not None
     patient_h = 48 / 3600
+    assert speed.windows_per_eeg_hour == pytest.approx(10 / patient_h)  # every 4 s
     assert speed.split_hours == pytest.approx(
         {"train": 4 * patient_h, "dev": 2 * patient_h, "eval": 2 * patient_h}
     )

@@ -12,6 +12,7 @@ import torch
 from run_once import train
 from torch import Tensor
 
+from bgb import startup
 from bgb.config.schema import TrainConfig
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector
@@ -107,6 +108,18 @@ def test_run_folder_holds_what_the_design_promises(make_config: MakeConfig, tmp_
     assert [name for name in found if name.startswith("tensorboard/events.out")]
     assert {path.name for path in tmp_path.iterdir()} == {folder.name}  # nothing lies about
     assert not list(folder.path.rglob("*.tmp"))
+
+
+def test_first_step_says_once_what_the_start_took(
+    make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    startup.begin()
+    with caplog.at_level("INFO"):
+        train(make_config())
+    said = [line for line in caplog.messages if line.startswith("first step")]
+    assert len(said) == 1
+    parts = [part.strip(" .0123456789") for part in said[0].rpartition("): ")[2].split(",")]
+    assert parts == ["detector and trainer", "first batch", "first step"]
 
 
 def test_metrics_have_every_step_and_epoch_once(straight: RunFolder) -> None:

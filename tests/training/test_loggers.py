@@ -10,7 +10,7 @@ import torch
 from run_once import train
 
 from bgb.config.schema import TrainConfig
-from bgb.training.loggers import CsvLogger, read_metrics, wandb_id
+from bgb.training.loggers import CsvLogger, TensorBoardLogger, read_metrics, wandb_id
 from bgb.training.run_folder import RunFolder
 
 MakeConfig = Callable[..., TrainConfig]
@@ -39,6 +39,34 @@ def test_new_run_begins_with_an_empty_table(tmp_path: Path) -> None:
     path.write_text("step,epoch,metric,value\n7,1,train/loss,1\n")
     CsvLogger(path)
     assert path.read_text() == "step,epoch,metric,value\n"
+
+
+def scalars(folder: Path, tag: str) -> list[tuple[int, float]]:
+    """Return (step, value) as TensorBoard shows them."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder)).Reload()
+    return [(scalar.step, round(scalar.value, 4)) for scalar in events.Scalars(tag)]
+
+
+def test_tensorboard_shows_what_was_logged_and_hides_what_a_resumed_run_repeats(
+    tmp_path: Path,
+) -> None:
+    logger = TensorBoardLogger(tmp_path)
+    for step in (1, 2, 3):
+        logger.log_metrics({"epoch": 0, "train/loss": step / 10}, step)
+    logger.finalize("failed")
+    resumed = TensorBoardLogger(tmp_path, resumed_step=2)
+    resumed.log_metrics({"epoch": 0, "train/loss": 0.9}, 3)
+    resumed.finalize("success")
+    assert scalars(tmp_path, "train/loss") == [(1, 0.1), (2, 0.2), (3, 0.9)]
+
+
+def test_tensorboard_writes_nothing_before_the_first_row(tmp_path: Path) -> None:
+    logger = TensorBoardLogger(tmp_path / "tensorboard")
+    logger.save()
+    logger.finalize("failed")
+    assert not list(tmp_path.iterdir())
 
 
 def test_wandb_id_is_drawn_once(tmp_path: Path) -> None:

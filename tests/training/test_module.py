@@ -10,11 +10,11 @@ from bgb.detectors import build_detector
 from bgb.eeg.montage import ELECTRODES
 from bgb.eeg.signal import SignalSpec
 from bgb.training.checkpoint import Checkpoints
-from bgb.training.losses import BinaryCrossEntropy
+from bgb.training.losses import StepLoss
 from bgb.training.module import Schedule, parameter_groups
 
 NAN = float("nan")
-LOSS = BinaryCrossEntropy()
+LOSS = StepLoss()
 
 
 def test_loss_is_the_sum_over_valid_steps() -> None:

@@ -12,7 +12,7 @@ from bgb.detectors import Detector, build_detector
 from bgb.eeg.montage import ELECTRODES
 from bgb.eeg.signal import SignalSpec
 from bgb.errors import RunError
-from bgb.training.losses import BinaryCrossEntropy
+from bgb.training.losses import StepLoss
 from bgb.training.module import Schedule, SeizureModule
 from bgb.training.nonfinite import NonfinitePolicy
 from bgb.training.numerics import Before, Finding, relative_change
@@ -37,7 +37,7 @@ def make_batch(num_windows: int = 3) -> WindowBatch:
         torch.ones(num_windows, len(ELECTRODES), dtype=torch.bool),
         torch.zeros(num_windows, 2),
         torch.ones(num_windows, 2, dtype=torch.bool),
-        *(10 * number_B, number_B, 100 + number_B),
+        *(10 * number_B, number_B, 100 + number_B, torch.zeros_like(number_B)),
     )
 
 
@@ -95,7 +95,7 @@ def test_gradient_that_is_not_finite_is_named_where_it_breaks_first(module: Seiz
 
 
 def test_norm_that_overflows_is_not_blamed_on_one_gradient(module: SeizureModule) -> None:
-    class Steep(BinaryCrossEntropy):
+    class Steep(StepLoss):
         def sum(self, logits_BK: Tensor, labels_BK: Tensor, valid_BK: Tensor) -> Tensor:
             return 1e30 * super().sum(logits_BK, labels_BK, valid_BK)
 

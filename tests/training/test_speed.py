@@ -93,9 +93,12 @@ def test_first_steps_are_left_out_and_the_rest_is_counted(
     assert logger.rows[0][0] == 5
     assert logger.rows[0][1]["speed/windows_per_s"] == 2
     assert seen["windows_per_s"] == pytest.approx(26 / 14, rel=1e-3)
-    assert seen["validation_share"] == pytest.approx(6 / 26, rel=1e-3)
+    assert seen["validation_share"] == pytest.approx(6 / 20, rel=1e-3)
     assert "speed: 1.86 windows/s (0.031 h of EEG/s) on 2 x NVIDIA L4; 2e+03 ms" in caplog.text
-    assert "25.0% waiting for data; MFU 0.1% of 1 TFLOP/s; validation 23.1%" in caplog.text
+    assert (
+        "25.0% waiting for data; MFU 0.1% of 1 TFLOP/s; validation 30.0% of the training"
+        in caplog.text
+    )
 
 
 def test_session_of_a_few_steps_says_nothing(

@@ -12,7 +12,7 @@ from bgb.detectors import build_detector
 from bgb.eeg.montage import ELECTRODES
 from bgb.eeg.signal import SignalSpec
 from bgb.errors import ConfigError
-from bgb.training.losses import BinaryCrossEntropy
+from bgb.training.losses import StepLoss
 from bgb.training.step import backward, check_pieces, pieces
 
 NUM_WINDOWS, NUM_STEPS = 7, 5
@@ -31,7 +31,7 @@ class Plain(nn.Module):
         return logits_BK[..., 0]
 
 
-class Sum64(BinaryCrossEntropy):
+class Sum64(StepLoss):
     """The loss without its cast to float32, so that only the order of sums is left to differ."""
 
     def sum(self, logits_BK: Tensor, labels_BK: Tensor, valid_BK: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ def make_batch() -> WindowBatch:
         torch.ones(NUM_WINDOWS, 2, dtype=torch.bool),
         torch.rand(NUM_WINDOWS, NUM_STEPS, generator=generator).round(),
         torch.arange(NUM_STEPS) < (number_B % 6)[:, None],
-        *(number_B, number_B, number_B),
+        *(number_B, number_B, number_B, 0 * number_B),
     )
 
 
