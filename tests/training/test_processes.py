@@ -153,7 +153,7 @@ def test_all_processes_stop_at_a_step_that_is_not_finite_and_say_what_they_found
     make_config: MakeConfig, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(RunError, match=r"at step 1 .* first not finite: "):
-        train(make_config(*TWO, "optimizer.lr=1e38"))
+        train(make_config(*TWO, "optimizer.lr=1e30"))
     assert "process 1: CRITICAL RunError: " in capfd.readouterr().err
     assert follower_pids() == []
 
