@@ -6,8 +6,10 @@ comes soon and memory does not grow with threads. The order comes from `draw_epo
 two numbers, and it counts batches handed out, never those read ahead (lesson 67).
 """
 
+import contextlib
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -93,12 +95,37 @@ class WindowLoader:
         )
         self._epoch, self._position = -1, len(self)  # as if the epoch before the first were over
         self._resumed = False
+        self.waited_s = 0.0  # that consumers have waited for batches, in all
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch; the last may be smaller."""
         return -(-self._sampling.windows_per_epoch // self._batch_size)
 
     def __iter__(self) -> Iterator[WindowBatch]:
+        with contextlib.closing(self._epoch_batches()) as batches:
+            while True:
+                began = time.perf_counter()
+                batch = next(batches, None)
+                self.waited_s += time.perf_counter() - began
+                if batch is None:
+                    return
+                yield batch
+
+    def num_windows(self, position: int) -> int:
+        """Return how many windows a batch has, the shares of all processes together."""
+        left = self._sampling.windows_per_epoch - position * self._batch_size
+        return min(self._batch_size, left)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the epoch and how many of its batches were handed out."""
+        return {"epoch": self._epoch, "position": self._position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Make the next iteration continue after the batches that `state` counts."""
+        self._epoch, self._position = state["epoch"], state["position"]
+        self._resumed = True
+
+    def _epoch_batches(self) -> Generator[WindowBatch, None, None]:
         if not self._resumed or self._position >= len(self):
             self._epoch, self._position = self._epoch + 1, 0
         self._resumed = False
@@ -113,15 +140,6 @@ class WindowLoader:
             yield from self._gather(self._tiles, epoch, self._position)
         else:
             yield from self._read_ahead(self._tiles, epoch, self._position)
-
-    def state_dict(self) -> dict[str, int]:
-        """Return the epoch and how many of its batches were handed out."""
-        return {"epoch": self._epoch, "position": self._position}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Make the next iteration continue after the batches that `state` counts."""
-        self._epoch, self._position = state["epoch"], state["position"]
-        self._resumed = True
 
     def _gather(self, split: DeviceSplit, epoch: Epoch, first: int) -> Iterator[WindowBatch]:
         for position in range(first, len(self)):
@@ -184,7 +202,7 @@ class WindowLoader:
     def _windows(self, epoch: Epoch, position: int) -> tuple[list[int], list[float], int]:
         """Return recordings and starts of our share, and the number of its first sample."""
         begin = position * self._batch_size
-        size = min(self._batch_size, len(epoch) - begin)
+        size = self.num_windows(position)
         first, stop = (size * rank // self._num_processes for rank in (self._rank, self._rank + 1))
         window = slice(begin + first, begin + stop)
         first_sample = self._epoch * self._sampling.windows_per_epoch + window.start

@@ -4,6 +4,7 @@ Each `build_` function is one step that a notebook may take by itself; `fit` tak
 """
 
 import contextlib
+import functools
 import logging
 import math
 import sys
@@ -45,6 +46,7 @@ from bgb.training.processes import Together, check_devices, followers
 from bgb.training.provenance import Spending
 from bgb.training.resume import find_resume_point
 from bgb.training.run_folder import RunFolder
+from bgb.training.speed import Speed, build_speed
 from bgb.training.step import check_pieces
 from bgb.training.stopping import MAX_EPOCHS, PATIENCE, EarlyStopping
 from bgb.training.validation import Validation, choose_dev
@@ -83,9 +85,10 @@ def seeded_detector(config: TrainConfig, data: EegDataModule) -> Detector:
     """
     # Before anything that draws (lesson 70).
     pl.seed_everything(config.seed, verbose=False)
+    all_threads = _all_threads()
     if config.trainer.threads or config.trainer.devices > 1:
-        share = torch.get_num_threads() // config.trainer.devices
-        torch.set_num_threads(config.trainer.threads or max(1, share))
+        share = max(1, all_threads // config.trainer.devices)
+        torch.set_num_threads(config.trainer.threads or share)
     detector = build_detector(
         config.model, config.frontend, data.spec, window_s=config.data.window_s
     )
@@ -166,6 +169,7 @@ def build_trainer(
     config: TrainConfig,
     folder: RunFolder,
     validation: Validation,
+    speed: Speed,
     *,
     num_batches: int,
     resumed_step: int = 0,
@@ -180,7 +184,7 @@ def build_trainer(
         default_root_dir=folder.path,
         log_every_n_steps=min(trainer.log_every_steps, num_batches),
         logger=build_loggers(config.logger, folder, resumed_step=resumed_step, kept_rows=kept_rows),
-        callbacks=_callbacks(config, folder, validation, saved, show_bar=show_bar),
+        callbacks=_callbacks(config, folder, validation, speed, saved, show_bar=show_bar),
         plugins=[AtomicCheckpointIO(kept={folder.last: folder.previous})],
         enable_checkpointing=True,
         enable_progress_bar=show_bar,
@@ -253,6 +257,7 @@ def _train(
         config,
         folder,
         validation,
+        build_speed(config, folder, detector, loader),
         num_batches=len(loader),
         resumed_step=checkpoint.get("global_step", 0),
         kept_rows=checkpoint.get("metrics_rows", 0),
@@ -276,7 +281,12 @@ def _train(
             ckpt_path=point.path if point else None,
             weights_only=True,
         )
-        provenance.note(folder, validation_share=round(validation.share, 4))
+
+
+@functools.cache
+def _all_threads() -> int:
+    """Return the threads of torch before any run of this process has changed them."""
+    return torch.get_num_threads()
 
 
 @contextlib.contextmanager
@@ -326,6 +336,7 @@ def _callbacks(
     config: TrainConfig,
     folder: RunFolder,
     validation: Validation,
+    speed: Speed,
     saved: Callable[[], None],
     *,
     show_bar: bool,
@@ -345,6 +356,7 @@ def _callbacks(
         FirstStep(),
         validation.deadline,
         validation,
+        speed,
         Metrics(validation, every_steps=trainer.log_every_steps, monitor=trainer.monitor),
         EarlyStopping(
             score,

@@ -3,7 +3,8 @@
 Every process takes its share of each batch, and the gradients are added up before each step: no
 more is exchanged, so weights and optimiser stay equal everywhere. The leader is the process that
 the user started. It alone holds the run folder, writes, validates and hears signals; it may stop
-after any step, whatever the others have begun. The others are started once the cache is ready,
+after any step, whatever the others have begun; while it validates, they are idle, which costs the
+share `validation_share` of their hours. The others are started once the cache is ready,
 and end with the leader: their standard input is a lifeline.
 
 Lightning's DDP is not used. It sends SIGTERM on in the midst of other exchanges, re-executes the
@@ -31,6 +32,7 @@ import torch.distributed as dist
 from pytorch_lightning.callbacks import Callback
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]  # not re-exported
 
+import bgb
 from bgb.config.schema import TrainConfig
 from bgb.errors import BgbError, ConfigError, RunError
 
@@ -152,8 +154,11 @@ class Together(Callback):
 
 
 def _start(order: Order) -> "subprocess.Popen[bytes]":
+    # The source of this process, wherever it was imported from and whatever lies around here.
+    path = [str(Path(bgb.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "bgb.training.follower"],
+        [sys.executable, "-P", "-m", "bgb.training.follower"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is for the leader
@@ -184,12 +189,13 @@ def _raise_ended(
 
 
 def _explain(processes: list["subprocess.Popen[bytes]"], error: Exception) -> None:
-    """Blame the process that ended first, unless the leader knows what is wrong."""
+    """Blame the process that has ended, unless the leader knows what is wrong."""
     until = time.monotonic() + _GRACE_S
     while time.monotonic() < until and any(process.poll() is None for process in processes):
         time.sleep(_POLL_S)
     if not isinstance(error, BgbError):
         _raise_ended(processes, error)
+    _log.warning("what the other processes found in their shares of the batch stands above")
 
 
 @contextlib.contextmanager

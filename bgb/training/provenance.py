@@ -72,7 +72,7 @@ def finish(folder: RunFolder, *, stopped: str) -> None:
     write_json(folder.provenance, {**record, "finished": _now(), "stopped": stopped})
 
 
-def note(folder: RunFolder, **figures: float) -> None:
+def note(folder: RunFolder, **figures: float | Mapping[str, float]) -> None:
     """Add what was measured."""
     write_json(folder.provenance, {**read_json(folder.provenance), **figures})
 

@@ -90,6 +90,10 @@ class RunFolder:
         return self.path / "tensorboard"
 
     @property
+    def speed(self) -> Path:
+        return self.path / "speed.csv"
+
+    @property
     def scores(self) -> Path:
         return self.path / "scores.json"
 

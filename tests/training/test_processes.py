@@ -29,6 +29,7 @@ MakeConfig = Callable[..., TrainConfig]
 SMALL = (
     *("data.sampling.windows_per_epoch=17", "data.window_s=20", "trainer.threads=1"),
     *("model=eventnet_unet", "model.rate_hz=128", "model.base_channels=2"),
+    "trainer.ema_decay=0.9",
 )
 TWO = (*SMALL, "trainer.devices=2")
 
@@ -38,7 +39,7 @@ def assert_close_ends(first: RunFolder, second: RunFolder) -> None:
     ours, theirs = (torch.load(each.last, weights_only=True) for each in (first, second))
     assert ours["global_step"] == theirs["global_step"] == 6
     assert ours["loader"] == theirs["loader"]
-    for part in ("state_dict", "optimizer_states"):
+    for part in ("state_dict", "current_model_state", "optimizer_states"):
         torch.testing.assert_close(ours[part], theirs[part], rtol=1e-3, atol=2e-5)
     rows, others = read_metrics(first.metrics), read_metrics(second.metrics)
     assert [row["metric"] for row in rows] == [row["metric"] for row in others]
@@ -91,6 +92,13 @@ def test_two_processes_end_as_one_does(alone: RunFolder, make_config: MakeConfig
     assert follower_pids() == []
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices here")
+def test_two_gpus_end_as_one_does(make_config: MakeConfig) -> None:
+    one = train(make_config(*SMALL, "trainer.accelerator=gpu", "run=one"))
+    assert_close_ends(one, train(make_config(*TWO, "trainer.accelerator=gpu", "run=two")))
+
+
 @pytest.mark.slow
 def test_run_of_two_processes_stopped_by_sigterm_goes_on_with_one(
     alone: RunFolder, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
@@ -115,12 +123,38 @@ def test_run_of_one_process_killed_before_its_validation_goes_on_with_two(
 
 
 @pytest.mark.slow
+def test_run_of_two_processes_that_was_stopped_ends_bit_for_bit_the_same(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawing = ("trainer.devices=2", "model.dropout=0.5")
+    straight = train(make_config(*drawing, "run=straight"))
+    with monkeypatch.context() as patch, pytest.raises(SystemExit, match="143"):
+        at_step(patch, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        train(make_config(*drawing, "run=stopped"))
+    stopped = train(make_config(*drawing, "run=stopped"))
+    ours, theirs = (torch.load(each.last, weights_only=True) for each in (straight, stopped))
+    for part in ("state_dict", "optimizer_states"):
+        torch.testing.assert_close(ours[part], theirs[part], rtol=0, atol=0)
+    assert straight.metrics.read_text() == stopped.metrics.read_text()
+
+
+@pytest.mark.slow
 def test_process_that_dies_ends_the_others_by_name(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_step(monkeypatch, 2, lambda: os.kill(follower_pids()[0], signal.SIGKILL))
     with pytest.raises(RunError, match=r"process 1 of 2 \(trainer.devices\) has ended .* -9"):
         train(make_config(*TWO))
+    assert follower_pids() == []
+
+
+@pytest.mark.slow
+def test_all_processes_stop_at_a_step_that_is_not_finite_and_say_what_they_found(
+    make_config: MakeConfig, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(RunError, match=r"at step 1 .* first not finite: "):
+        train(make_config(*TWO, "optimizer.lr=1e38"))
+    assert "process 1: CRITICAL RunError: " in capfd.readouterr().err
     assert follower_pids() == []
 
 
