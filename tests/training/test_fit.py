@@ -86,6 +86,7 @@ def test_provenance_says_what_made_the_run(make_config: MakeConfig) -> None:
     assert record["finished"] >= record["started"]
     assert record["sessions"][0]["versions"].keys() >= {"python", "torch", "bgb", "timescoring"}
     assert os.environ.get("USER", "nobody") not in record["sessions"][0]["device"]
+    assert record["seeds"] == {"seed": 3, "data.split.seed": 0}
 
 
 def test_checkpoint_holds_all_that_a_resume_needs(straight: RunFolder) -> None:
