@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "bgb"
-COMMANDS = {"train", "evaluate", "cache", "detect", "plan", "storage", "__main__"}
+COMMANDS = {"train", "evaluate", "cache", "detect", "plan", "runs", "storage", "__main__"}
 # What each part may import; a part may always import itself.
 ALLOWED = {
     "errors": set(),
