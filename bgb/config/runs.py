@@ -22,7 +22,7 @@ class RunsConfig:
         "started", f"order of the list, best or newest first: {', '.join(SORT_KEYS)}"
     )
     out: str = option("table", "table, json or csv")
-    runs: list[str] = option([], "the two runs to compare: runs=[a,b]")
+    runs: list[str] = option([], "the two runs to compare, as a list of names")
     remove: str = option(
         "checkpoints",
         "prune: checkpoints (all but best of finished runs), runs (whole, by match) or unfinished",

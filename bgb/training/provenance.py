@@ -49,28 +49,12 @@ def start(
     """Record the circumstances when a run starts; when it goes on, count it and keep the past."""
     before = _read(folder)
     sessions = before.get("sessions", [])
-    sessions.append(
-        {
-            "started": _now(),
-            "code": _code(folder),
-            "source": source_digest(),
-            "lock": lock_digest(),
-            "versions": {"python": platform.python_version(), **_versions()},
-            "platform": platform.platform(),
-            "device": device_name(device),
-            "arguments": [redact_override(word) for word in job.current().arguments()],
-            "sweep": current_sweep(),
-            "attempt": job.current().attempt,
-            "usd_per_hour": job.current().usd_per_hour,
-            "machine": dict(job.current().provenance()),
-        }
-    )
+    sessions.append(_session(folder, device))
     write_json(
         folder.provenance,
         {
             "run": folder.name,
             "config": config_digest(config),
-            "seed": config.seed,
             "seeds": _seeds(config),
             "cache_key": cache_key,
             "signal": asdict(signal),
@@ -130,6 +114,25 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def _session(folder: RunFolder, device: torch.device) -> dict[str, Any]:  # Any: JSON
+    """Return how the run is carried out this time; the code's diff is written beside."""
+    here = job.current()
+    return {
+        "started": _now(),
+        "code": _code(folder),
+        "source": source_digest(),
+        "lock": lock_digest(),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "platform": platform.platform(),
+        "device": device_name(device),
+        "arguments": [redact_override(word) for word in here.arguments()],
+        "sweep": current_sweep(),
+        "attempt": here.attempt,
+        "usd_per_hour": here.usd_per_hour,
+        "machine": dict(here.provenance()),
+    }
 
 
 def _versions() -> dict[str, str | None]:

@@ -81,7 +81,6 @@ def test_metrics_have_every_step_and_epoch_once(straight: RunFolder) -> None:
 
 def test_provenance_says_what_made_the_run(make_config: MakeConfig) -> None:
     record = read_json(train(make_config("seed=3")).provenance)
-    assert record["seed"] == 3
     assert record["corpus"]["train"]["num_patients"] == 4
     assert record["finished"] >= record["started"]
     assert record["sessions"][0]["versions"].keys() >= {"python", "torch", "bgb", "timescoring"}

@@ -134,7 +134,9 @@ def removal_report(listing: Listing, *, done: bool) -> Report:
             f"Nothing was removed. To remove these {decimal(total)}, repeat the command with "
             f"confirm={listing.confirmation}"
         )
-    return Report([_row(each) for each in listing.removals], _table(listing, total), tuple(notes))
+    return Report(
+        [_row(each) for each in listing.removals], _table(listing, total, done=done), tuple(notes)
+    )
 
 
 def _is_asked_for(
@@ -200,8 +202,8 @@ def _row(removal: Removal) -> dict[str, str | int]:
     }
 
 
-def _table(listing: Listing, total: int) -> Table:
-    table = Table(title="to remove", title_justify="left", show_footer=True)
+def _table(listing: Listing, total: int, *, done: bool) -> Table:
+    table = Table(title="removed" if done else "to remove", title_justify="left", show_footer=True)
     table.add_column("Run", footer="all", overflow="fold")
     table.add_column("State")
     table.add_column("What", overflow="fold")

@@ -85,17 +85,15 @@ def read_files(folder: Path) -> RunFiles:
 def read_record(folder: Path, name: str) -> RunRecord:
     """Read what the list shows of a run."""
     run, files = RunFolder(folder), read_files(folder)
-    config, provenance = files.config, files.provenance
-    first, last = (dig(provenance, "sessions", end) or {} for end in (0, -1))
+    config = files.config
+    first, last = (dig(files.provenance, "sessions", end) or {} for end in (0, -1))
     state, remark = _state(run, files)
     monitor = dig(config, "trainer", "monitor") or ""
     best, epochs, step = _progress(run.metrics, monitor, is_low_better(config, monitor))
     scored = dig(files.scores, "detector", "splits", "eval") or {}
     events = dig(scored, "event", "cumulated") or {}
     return RunRecord(
-        name=name,
-        state=state,
-        remark=remark,
+        *(name, state, remark),
         title=config.get("title") or "",
         corpus=dig(config, "data", "corpus", "name") or "",
         model=dig(config, "model", "name") or "",
@@ -109,8 +107,8 @@ def read_record(folder: Path, name: str) -> RunRecord:
         sensitivity=events.get("sensitivity"),
         fp_per_day=events.get("fp_per_day"),
         auroc=scored.get("auroc"),
-        seconds=provenance.get("seconds"),
-        usd=provenance.get("usd"),
+        seconds=files.provenance.get("seconds"),
+        usd=files.provenance.get("usd"),
         started=first.get("started", ""),
         device=last.get("device", ""),
     )

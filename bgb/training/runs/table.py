@@ -57,7 +57,9 @@ def runs_table(records: Sequence[RunRecord]) -> Table:
     shared = {name: {_COLUMNS[name](run) for run in records} for name in _SHARED}
     constant = {name: values.pop() for name, values in shared.items() if len(values) == 1}
     told = [f"{name.lower()} {value}" for name, value in constant.items() if value]
-    table = Table(title=f"{len(records)} runs", title_justify="left")
+    table = Table(
+        title=f"{len(records)} run{'s' if len(records) != 1 else ''}", title_justify="left"
+    )
     table.caption, table.caption_justify = escape(f"of all: {', '.join(told)}"), "left"
     columns = [name for name in _COLUMNS if name not in constant]
     if not any(run.usd for run in records):
