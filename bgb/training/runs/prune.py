@@ -179,13 +179,17 @@ def _remove(removal: Removal) -> None:
     with hold(run.lock, wait=False) as mine:
         if not mine:
             raise RunError(f"run {removal.run} is being written by {owner(run.lock)}; it stays")
-        last = (run.config.name, run.lock.name)
-        for file in sorted(removal.files, key=lambda file: file.path in last):
-            (removal.folder / file.path).unlink()
+        files = [file.path for file in removal.files if file.path != run.lock.name]
+        for path in sorted(files, key=lambda path: path == run.config.name):
+            (removal.folder / path).unlink()
         if removal.whole:
-            run.lock.unlink(missing_ok=True)
-            for parent, _, _ in os.walk(removal.folder, topdown=False):
-                Path(parent).rmdir()
+            for parent, folders, _ in os.walk(removal.folder, topdown=False):
+                for name in folders:
+                    (Path(parent) / name).rmdir()
+    # The lock goes once it is let go; whoever has taken the folder up in between keeps it.
+    if removal.whole and [path.name for path in removal.folder.iterdir()] == [run.lock.name]:
+        run.lock.unlink()
+        removal.folder.rmdir()
 
 
 def _row(removal: Removal) -> dict[str, str | int]:
