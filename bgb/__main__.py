@@ -8,6 +8,7 @@ COMMANDS = {
     "evaluate": "score a trained detector: run=<folder>",
     "detect": "find seizures in EDF files: run=<folder> input=<EDF or folder>",
     "cache": "build, verify, list or inspect a cache: action=build data=...",
+    "runs": "list runs, compare two, prune: action=list|compare|prune",
     "storage": "draw what is stored where, its price and, with probe=true, its speed",
     "plan": "jobs, hours and dollars beforehand: the overrides of a training",
     "config": "explain every key of the configuration: bgb config [key]",

@@ -37,7 +37,7 @@ class Job:
         return sys.argv[1:]
 
     def code(self) -> Mapping[str, str | bool] | None:
-        """Return commit and dirty of the code, where this machine cannot tell; None = unknown."""
+        """Return commit and changes of the code, where this machine lacks git; None = unknown."""
         return None
 
     def progress(self, **values: float | str) -> None:

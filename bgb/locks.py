@@ -6,8 +6,10 @@ that lets go takes its own out. The file itself stays, because removing a locked
 owners in.
 """
 
+import fcntl
 import logging
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,3 +48,30 @@ def hold(path: Path, *, wait: bool) -> Iterator[bool]:
 def owner(path: Path) -> str:
     """Return which process last held the lock, on which host and since when, for messages."""
     return (path.read_text().strip() if path.is_file() else "") or "nobody"
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether a living process holds the lock file; the file stays as it is.
+
+    The lock itself is tried, for an instant and only where its owner may be alive: a process that
+    takes the lock in that instant is refused.
+    """
+    named = re.match(r"process (\d+) on (\S+)", owner(path))
+    if named is None or (named[2] == socket.gethostname() and not _is_alive(int(named[1]))):
+        return False
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True

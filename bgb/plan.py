@@ -1,4 +1,4 @@
-"""`python -m bgb.plan` with the overrides of a training: jobs, hours and dollars beforehand.
+"""`python -m bgb.plan` with the overrides of a training: jobs, hours, dollars and learning rate.
 
 Hours come from a measurement of the very detector, window, batch and machine: `probe=true` takes
 one now (with `+infra=...` in a short job on the rented machine), later plans find it again. Where
@@ -22,9 +22,11 @@ from bgb.config.sweep import expand, first_job
 if TYPE_CHECKING:
     from bgb.infra.plan_table import PlanRow
     from bgb.infra.prices import Rates
+    from bgb.training.curve import RateCurve
     from bgb.training.estimate import Throughput
 
 _log = logging.getLogger(__name__)
+_MOST_CURVES = 4  # drawn; of the others the numbers are told
 
 
 @dataclass(frozen=True)
@@ -171,8 +173,24 @@ def _print_plan(config: PlanConfig, jobs: list[PlannedJob]) -> None:
     rows = [job.row() for job in find_speeds(jobs, folder)]
     console = Console()
     console.print(plan_table(rows, rates))
-    for note in plan_notes(rows, rates):
-        console.print(note, soft_wrap=True, highlight=False, markup=False)
+    for line in (*plan_notes(rows, rates), *_rate_lines(jobs)):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _rate_lines(jobs: Sequence[PlannedJob]) -> list[str]:
+    """Return the learning rate over the steps, once for all jobs that share it, and warnings."""
+    from bgb.training.curve import draw, rate_curve, warnings_of
+
+    curves: dict[RateCurve, list[int]] = {}
+    for job in jobs:
+        curves.setdefault(rate_curve(job.config), []).append(job.number)
+    lines = []
+    for position, (curve, numbers) in enumerate(curves.items()):
+        whose = f" of jobs {', '.join(map(str, numbers))}" if len(curves) > 1 else ""
+        lines.append(f"Learning rate{whose}: {curve.text()}.")
+        lines += draw(curve) if position < _MOST_CURVES else []
+        lines += [f"Warning: {warning}." for warning in warnings_of(curve)]
+    return lines
 
 
 def _machine(config: PlanConfig) -> str:

@@ -39,10 +39,10 @@ def main(config: TrainConfig) -> float:
         from bgb.training import load_run, open_run
         from bgb.training.checkpoint import best_score
         from bgb.training.fit import build_data, fit
-        from bgb.training.provenance import Spending
+        from bgb.training.provenance import Spending, failures_noted
     startup.reached("imports")
 
-    with open_run(config) as folder:
+    with open_run(config) as folder, failures_noted(folder):
         job.current().add_output(folder.path)
         if not (folder.is_finished() and folder.scores.exists()):
             spending = Spending(folder)
@@ -60,7 +60,8 @@ def main(config: TrainConfig) -> float:
             spending.record()
             job.current().publish()
     print_scores(folder.path)
-    return best_score(folder.last)
+    # A pruned run keeps only its best checkpoint, which knows its score, too.
+    return best_score(folder.last if folder.last.exists() else folder.best)
 
 
 if __name__ == "__main__":

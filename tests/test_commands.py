@@ -253,3 +253,23 @@ def test_bad_job_of_a_sweep_is_told_at_once_and_does_not_end_the_others(place: W
     done = place.type(*words, expect=2)
     assert "this job failed, the sweep goes on: CacheError: no cache at" in done.stderr
     assert "synthetic" in done.stdout  # of `list`, the second job
+
+
+def test_runs_lists_the_run_with_its_scores(place: Workplace) -> None:
+    (row,) = json.loads(place.type("runs", "out=json").stdout)["rows"]
+    scores = json.loads((place.run / "scores.json").read_text())["detector"]["splits"]["eval"]
+    assert (row["name"], row["state"], row["epochs"]) == (place.run.name, "evaluated", 2)
+    assert (row["auroc"], row["event_f1"]) == (scores["auroc"], scores["event"]["cumulated"]["f1"])
+
+
+def test_pruned_run_keeps_what_its_commands_need(place: Workplace) -> None:
+    last = place.run / "checkpoints" / "last.ckpt"
+    content = last.read_bytes()
+    (note,) = json.loads(place.type("runs", "action=prune", "out=json").stdout)["notes"]
+    assert last.exists()
+    try:
+        place.type("runs", "action=prune", note.split()[-1])
+        assert not last.exists()
+        assert place.type(*SMOKE).stdout == place.output
+    finally:
+        last.write_bytes(content)

@@ -48,6 +48,9 @@ def test_sweep_without_measurement_says_so_and_guesses_nothing(tmp_path: Path) -
     assert "probe=true" in done.stdout
     assert " min" not in done.stdout
     assert "data=synthetic" not in done.stdout  # all jobs share it
+    assert "Learning rate of jobs 0, 2: 5.88e-06 at step 0, 16 warm-up steps" in done.stdout
+    assert "Learning rate of jobs 1, 3: 1.76e-05 at step 0" in done.stdout
+    assert done.stdout.count("step 0  ") == 2  # drawings
     assert list(tmp_path.iterdir()) == []
 
 

@@ -15,6 +15,7 @@ from bgb.config.infra import InfraConfig
 from bgb.config.loss import LossConfig, check_imbalance
 from bgb.config.model import MODELS, FrontendConfig
 from bgb.config.option import option, required
+from bgb.config.runs import RunsConfig
 from bgb.config.training import ACCELERATORS, LoggerConfig, OptimizerConfig, TrainerConfig
 
 
@@ -212,9 +213,16 @@ COMMANDS = {
     "detect": DetectConfig,
     "plan": PlanConfig,
     "storage": StorageConfig,
+    "runs": RunsConfig,
 }
 CommandConfig = (
-    TrainConfig | EvaluateConfig | CacheConfig | DetectConfig | PlanConfig | StorageConfig
+    TrainConfig
+    | EvaluateConfig
+    | CacheConfig
+    | DetectConfig
+    | PlanConfig
+    | StorageConfig
+    | RunsConfig
 )
 
 # Group options that choose a class: package of the group -> option -> class.

@@ -1,6 +1,8 @@
-"""The jobs that a command line stands for, as Hydra's own sweeper would split it."""
+"""The jobs that a command line stands for, as Hydra's own sweeper would split it, and which of them
+this process is."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
@@ -8,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
+from hydra.types import RunMode
 
 from bgb.errors import ConfigError
 
@@ -55,6 +58,16 @@ def expand(arguments: Sequence[str]) -> list[list[str]]:
     except HydraException as error:
         raise ConfigError(str(error)) from error
     return [list(job) for job in jobs]
+
+
+def current_sweep() -> dict[str, str | int] | None:
+    """Return name of the sweep's folder and number of the job; None outside a sweep."""
+    if not HydraConfig.initialized():
+        return None
+    hydra = HydraConfig.get()
+    if hydra.mode != RunMode.MULTIRUN:
+        return None
+    return {"name": Path(hydra.sweep.dir).name, "job": int(hydra.job.num)}
 
 
 def _is_override(word: str) -> bool:

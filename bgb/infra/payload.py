@@ -5,9 +5,7 @@ exception cannot be read on one side never hides the rest. What a request holds 
 Modal's storage, so that no secret belongs into it.
 """
 
-import os
 import pickle
-import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,12 +14,9 @@ from typing import Any
 import cloudpickle
 
 from bgb.errors import InfraError
+from bgb.redact import secret_variables
 
 MAX_REQUEST_BYTES = 256 * 2**20
-# Environment variables whose values must not travel; short values would be found by chance.
-_SECRET_NAME = re.compile(r"_KEY$|_PAT$|SECRET|TOKEN|PASSW|PASSPHRASE|CREDENTIAL", re.IGNORECASE)
-_URL_WITH_PASSWORD = re.compile(r"://[^/\s:@]+:[^/\s@]+@")
-_SECRET_MIN_CHARACTERS = 16
 # What a job may end with: its own error; a container that cannot serve; Modal's limit of one
 # attempt; cancelled; too many attempts; `infra.max_hours`; a result that Modal no longer keeps; a
 # request or reply that the other side cannot read; another call that has the job; a Volume that
@@ -46,7 +41,7 @@ class Ticket:
     fingerprint: str  # a stored result counts only for the same fingerprint
     attempt_hours: float = 24.0  # after which Modal ends one attempt
     arguments: tuple[str, ...] = ()  # overrides of the job, for its provenance
-    code: Mapping[str, str | bool] | None = None  # commit and dirty, likewise
+    code: Mapping[str, str | bool] | None = None  # of bgb.checkout.git_state, likewise
 
 
 @dataclass(frozen=True)
@@ -172,12 +167,8 @@ def failure_of(error: BaseException, *, kind: str = "task") -> Failure:
 
 
 def _refuse_secrets(data: bytes, function: str) -> None:
-    for name, value in os.environ.items():
-        if (
-            (_SECRET_NAME.search(name) or _URL_WITH_PASSWORD.search(value))
-            and len(value) >= _SECRET_MIN_CHARACTERS
-            and value.encode(errors="surrogateescape") in data
-        ):
+    for name, value in secret_variables().items():
+        if value.encode(errors="surrogateescape") in data:
             raise InfraError(
                 f"the call of {function} holds the value of the environment variable {name}; what "
                 "is sent lies open in Modal's storage, and in the job's folder: make a Modal "

@@ -281,7 +281,6 @@ def _train(
             ckpt_path=point.path if point else None,
             weights_only=True,
         )
-        provenance.note(folder, validation_share=round(validation.share, 4))
 
 
 @functools.cache

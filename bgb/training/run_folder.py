@@ -86,12 +86,12 @@ class RunFolder:
         return self.path / "metrics.csv"
 
     @property
-    def speed(self) -> Path:
-        return self.path / "speed.csv"
-
-    @property
     def tensorboard(self) -> Path:
         return self.path / "tensorboard"
+
+    @property
+    def speed(self) -> Path:
+        return self.path / "speed.csv"
 
     @property
     def scores(self) -> Path:
@@ -108,10 +108,14 @@ class RunFolder:
 
 def default_name(config: TrainConfig) -> str:
     """Return <title, or corpus-model>-<8 hex digits of what decides the result>."""
-    decisive = json.dumps(decisive_values(config), sort_keys=True)
-    digest = hashlib.sha256(decisive.encode()).hexdigest()[:8]
     title = config.title or f"{config.data.corpus.name}-{config.model.name}"
-    return f"{title}-{digest}"
+    return f"{title}-{config_digest(config)[:8]}"
+
+
+def config_digest(config: TrainConfig) -> str:
+    """Return the SHA-256 of what decides the result of a run."""
+    decisive = json.dumps(decisive_values(config), sort_keys=True)
+    return hashlib.sha256(decisive.encode()).hexdigest()
 
 
 def decisive_values(config: TrainConfig) -> dict[str, Any]:  # Any: values of any option

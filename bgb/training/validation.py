@@ -153,7 +153,7 @@ class Validation(Callback):
     Attributes
     ----------
     latest : the metrics of this epoch, or nothing.
-    share : seconds of validation per second of training in this session.
+    latest_s : seconds that they took.
     """
 
     def __init__(
@@ -171,16 +171,6 @@ class Validation(Callback):
         self.every_epochs, self.full_every_epochs = every_epochs, full_every_epochs
         self.latest: dict[str, float] = {}
         self.latest_s = 0.0
-        self._started = time.monotonic()
-        self._validated_s = 0.0
-
-    @property
-    def share(self) -> float:
-        trained_s = time.monotonic() - self._started - self._validated_s
-        return self._validated_s / trained_s if trained_s > 0 else 0.0
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._started = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Validate when due."""
@@ -205,7 +195,6 @@ class Validation(Callback):
                 between=partial(stop_if_asked, trainer),
             )
         self.latest, self.latest_s = dict(metrics), time.monotonic() - started
-        self._validated_s += self.latest_s
         pl_module.log_dict(self.latest, logger=False)
 
     def _is_due(self, trainer: pl.Trainer, every_epochs: int) -> bool:

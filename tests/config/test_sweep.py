@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
 from bgb.config.compose import config_dir, register
-from bgb.config.sweep import expand, first_job
+from bgb.config.sweep import current_sweep, expand, first_job
 from bgb.errors import ConfigError
 
 
@@ -67,6 +67,14 @@ def test_sweeper_that_chooses_while_it_runs_is_refused() -> None:
 def test_interval_is_refused_by_name() -> None:
     with program(), pytest.raises(ConfigError, match="INTERVAL"):
         expand(["optimizer.lr=interval(0,1)"])
+
+
+def test_job_of_a_sweep_knows_its_sweep_and_number() -> None:
+    words = ["hydra.sweep.dir=/runs/sweeps/monday", "hydra.job.num=3"]
+    with program(*words, "hydra.mode=MULTIRUN"):
+        assert current_sweep() == {"name": "monday", "job": 3}
+    with program(*words, "hydra.mode=RUN"):
+        assert current_sweep() is None
 
 
 @contextlib.contextmanager

@@ -132,11 +132,11 @@ def test_metrics_have_every_step_and_epoch_once(straight: RunFolder) -> None:
 
 def test_provenance_says_what_made_the_run(make_config: MakeConfig) -> None:
     record = read_json(train(make_config("seed=3")).provenance)
-    assert record["seed"] == 3
     assert record["corpus"]["train"]["num_patients"] == 4
     assert record["finished"] >= record["started"]
     assert record["sessions"][0]["versions"].keys() >= {"python", "torch", "bgb", "timescoring"}
     assert os.environ.get("USER", "nobody") not in record["sessions"][0]["device"]
+    assert record["seeds"] == {"seed": 3, "data.split.seed": 0}
 
 
 def test_checkpoint_holds_all_that_a_resume_needs(straight: RunFolder) -> None:
