@@ -98,10 +98,11 @@ def step_labels(
 
 
 def valid_steps(
-    duration_s: float, start_s: float, *, num_steps: int, step_s: float
+    durations_s: Sequence[float], starts_s: Sequence[float], *, num_steps: int, step_s: float
 ) -> NDArray[np.bool_]:
-    """Return which steps from `start_s` on begin before the recording ends (K,)."""
-    return start_s + step_s * np.arange(num_steps) < duration_s - 1e-9
+    """Return which steps of each window begin before its recording ends (B, K)."""
+    start_B1, duration_B1 = np.array(starts_s)[:, None], np.array(durations_s)[:, None]
+    return np.asarray(start_B1 + step_s * np.arange(num_steps) < duration_B1 - 1e-9)
 
 
 def num_starts(num_seconds: int, window_s: int) -> int:
@@ -224,8 +225,7 @@ def fill_batch(
         tiles.announce(start, start + len(window_SCR))
     for part in absent:
         _copy(*part, wait=True)
-    for row in rows:
-        _describe(batch, row, tiles_B[row], starts_B[row], window_s, boundary_s)
+    _describe(batch, tiles_B, starts_B, rows=rows, window_s=window_s, boundary_s=boundary_s)
 
 
 def _copy(
@@ -249,20 +249,31 @@ def _copy(
 
 
 def _describe(
-    batch: WindowBatch, row: int, tiles: Tiles, start_s: float, window_s: int, boundary_s: float
+    batch: WindowBatch,
+    tiles_B: Sequence[Tiles],
+    starts_B: Sequence[float],
+    *,
+    rows: range,
+    window_s: int,
+    boundary_s: float,
 ) -> None:
-    """Fill in labels and masks of one window."""
-    num_steps = batch.labels_BK.shape[1]
+    """Fill in labels and masks; what all windows share is done at once, for it holds up readers."""
+    num_steps, part = batch.labels_BK.shape[1], slice(rows.start, rows.stop)
     step_s = window_s / num_steps
-    batch.present_BC.numpy()[row] = tiles.present_C
-    batch.labels_BK.numpy()[row] = step_labels(
-        tiles.events,
-        start_s,
-        num_steps=num_steps,
-        step_s=step_s,
-        boundary_s=boundary_s,
-        duration_s=tiles.duration_s,
+    present_BC, labels_BK = batch.present_BC.numpy()[part], batch.labels_BK.numpy()[part]
+    labels_BK[:] = 0
+    durations_s = [tiles.duration_s for tiles in tiles_B[part]]
+    batch.valid_BK.numpy()[part] = valid_steps(
+        durations_s, starts_B[part], num_steps=num_steps, step_s=step_s
     )
-    batch.valid_BK.numpy()[row] = valid_steps(
-        tiles.duration_s, start_s, num_steps=num_steps, step_s=step_s
-    )
+    for row, (tiles, start_s) in enumerate(zip(tiles_B[part], starts_B[part], strict=True)):
+        present_BC[row] = tiles.present_C
+        if tiles.events:
+            labels_BK[row] = step_labels(
+                tiles.events,
+                start_s,
+                num_steps=num_steps,
+                step_s=step_s,
+                boundary_s=boundary_s,
+                duration_s=tiles.duration_s,
+            )

@@ -89,8 +89,12 @@ def test_only_seizures_are_positive():
 
 
 def test_step_is_valid_if_it_begins_before_the_end():
-    assert valid_steps(2.5, 0, num_steps=4, step_s=1.0).tolist() == [True, True, True, False]
-    assert valid_steps(2.0, 0, num_steps=4, step_s=1.0).tolist() == [True, True, False, False]
+    valid_BK = valid_steps([2.5, 2.0, 9.0], [0, 0, 6], num_steps=4, step_s=1.0)
+    assert valid_BK.tolist() == [
+        [True, True, True, False],
+        [True, True, False, False],
+        [True, True, True, False],
+    ]
 
 
 def test_window_must_hold_whole_steps():
