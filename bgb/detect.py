@@ -109,7 +109,7 @@ def detect_recording(
     from bgb.eeg import read_recording
     from bgb.evaluation.postprocess import to_events
     from bgb.evaluation.stitching import stitch_recording
-    from bgb.training.fit import predict
+    from bgb.training.build import predict
 
     threshold = _threshold(run, threshold)
     data = run.config.data

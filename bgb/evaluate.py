@@ -99,7 +99,7 @@ def evaluate_run(
 
     from bgb.evaluation.evaluate import evaluate_detector
     from bgb.evaluation.writing import write_results
-    from bgb.training.fit import predict
+    from bgb.training.build import predict
 
     config = run.config
     detector = run.detector(cache.spec, accelerator=accelerator)

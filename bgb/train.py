@@ -37,8 +37,9 @@ def main(config: TrainConfig) -> float:
         from bgb import job
         from bgb.evaluate import evaluate_run, print_scores
         from bgb.training import load_run, open_run
+        from bgb.training.build import build_data
         from bgb.training.checkpoint import best_score
-        from bgb.training.fit import build_data, fit
+        from bgb.training.fit import fit
         from bgb.training.provenance import Spending, failures_noted
     startup.reached("imports")
 

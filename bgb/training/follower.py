@@ -19,11 +19,10 @@ from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
 
 from bgb.config.schema import TrainConfig
 from bgb.data.module import EegDataModule
-from bgb.detectors import output_rate_hz
 from bgb.errors import BgbError
 from bgb.training import epoch_end
+from bgb.training.build import build_module, data_module, seeded_detector
 from bgb.training.checkpoint import EPOCH_END_DUE, Checkpoints, load_checkpoint
-from bgb.training.fit import build_module, seeded_detector
 from bgb.training.lightning import quiet_lightning, trainer_options
 from bgb.training.processes import Order, Together, join, meet
 
@@ -76,12 +75,13 @@ def follow(order: Order) -> None:
 
 def open_data(config: TrainConfig) -> EegDataModule:
     """Open the cache that the leader has built: its list of recordings, not the EDF files again."""
-    data = EegDataModule(
-        replace(config.data, check_source=False),
-        label_rate_hz=output_rate_hz(config.model),
-        seed=config.seed,
-        progress=False,
-        accelerator=config.trainer.accelerator,
+    data = data_module(
+        replace(
+            config,
+            data=replace(config.data, check_source=False),
+            disable_progress=True,
+            force_manifest_rebuild=False,
+        )
     )
     data.setup()
     return data

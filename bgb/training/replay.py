@@ -16,7 +16,7 @@ from bgb.config.compose import parse_config
 from bgb.data.windows import WindowBatch
 from bgb.detectors import build_detector
 from bgb.eeg.signal import SignalSpec
-from bgb.training.fit import build_module
+from bgb.training.build import build_module
 from bgb.training.numerics import Finding, set_random
 
 _log = logging.getLogger(__name__)

@@ -32,8 +32,8 @@ from bgb.evaluation.roc import rank_seconds
 from bgb.evaluation.series import RecordingScore
 from bgb.evaluation.stitching import count_windows, stitch_recording
 from bgb.evaluation.threshold import choose_threshold
+from bgb.training.build import build_data, build_module, predict, seeded_detector
 from bgb.training.estimate import Throughput
-from bgb.training.fit import build_data, build_module, predict, seeded_detector
 from bgb.training.lightning import quiet_lightning, trainer_options
 from bgb.training.provenance import device_name
 from bgb.training.validation import choose_dev

@@ -40,7 +40,7 @@ from bgb.evaluation.evaluate import stitch_all
 from bgb.evaluation.roc import rank_seconds
 from bgb.evaluation.series import RecordingScore, num_steps
 from bgb.training import load_run
-from bgb.training.fit import predict
+from bgb.training.build import predict
 from bgb.training.losses import StepLoss
 from bgb.training.module import parameter_groups
 

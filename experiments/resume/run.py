@@ -32,7 +32,7 @@ import bgb.training.checkpoint as checkpoint_module
 from bgb.config.compose import compose
 from bgb.config.schema import TrainConfig
 from bgb.files import read_json, write_json
-from bgb.training import fit
+from bgb.training import build, fit
 from bgb.training.checkpoint import AtomicCheckpointIO, load_checkpoint
 from bgb.training.module import SeizureModule
 from bgb.training.provenance import Spending
@@ -174,7 +174,7 @@ def _carry_out(config: TrainConfig, log: Path) -> int:
         _mark_phases()
         with open_run(config) as folder:
             spending = Spending(folder)
-            fit.fit(config, folder, fit.build_data(config), spending)
+            fit.fit(config, folder, build.build_data(config), spending)
         shared[0] = PHASES.index("end")
         return 0
     except KeyboardInterrupt:
@@ -190,7 +190,7 @@ def _mark_phases() -> None:
     checkpoint_module.LARGEST_SHARE = 1e9  # as often as the configuration says
     wrap(fit, "_train", lambda _: "between")
     wrap(SeizureModule, "training_step", lambda _: "step")
-    wrap(fit, "validate", lambda _: "validation")
+    wrap(build, "validate", lambda _: "validation")
     wrap(AtomicCheckpointIO, "save_checkpoint", lambda arguments: Path(arguments[2]).name)
 
 

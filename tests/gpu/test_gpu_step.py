@@ -11,7 +11,7 @@ from bgb.data.key import cache_folder
 from bgb.data.loader import WindowLoader
 from bgb.detectors import build_detector
 from bgb.errors import RunError
-from bgb.training.fit import quiet_lightning
+from bgb.training.lightning import quiet_lightning
 from bgb.training.module import Schedule, SeizureModule
 from bgb.training.nonfinite import NonfinitePolicy
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from bgb.config.schema import TrainConfig
-from bgb.training.fit import build_data, fit
+from bgb.training.build import build_data
+from bgb.training.fit import fit
 from bgb.training.run_folder import RunFolder, open_run
 
 

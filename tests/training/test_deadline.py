@@ -17,7 +17,7 @@ from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector
 from bgb.errors import ConfigError
 from bgb.files import read_json
-from bgb.training import fit
+from bgb.training import build
 from bgb.training.deadline import Deadline
 from bgb.training.run_folder import RunFolder, run_folder
 
@@ -51,7 +51,7 @@ def disturb_validation(
     monkeypatch: pytest.MonkeyPatch, number: int, disturbance: Callable[[], object]
 ) -> list[int]:
     """Let something happen at batch `number` (from 0) that is scored; collect the batches."""
-    predict, batches = fit.predict, list[int]()
+    predict, batches = build.predict, list[int]()
 
     def disturbed(detector: Detector, batch: WindowBatch) -> torch.Tensor:
         batches.append(len(batches))
@@ -59,7 +59,7 @@ def disturb_validation(
             disturbance()
         return predict(detector, batch)
 
-    monkeypatch.setattr(fit, "predict", disturbed)
+    monkeypatch.setattr(build, "predict", disturbed)
     return batches
 
 

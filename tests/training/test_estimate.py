@@ -12,6 +12,7 @@ import torch
 from bgb.config.schema import TrainConfig
 from bgb.errors import RunError
 from bgb.training import RunFolder, throughput
+from bgb.training.build import build_data
 from bgb.training.checkpoint import load_checkpoint
 from bgb.training.estimate import (
     Throughput,
@@ -20,7 +21,6 @@ from bgb.training.estimate import (
     num_steps,
     save_measurement,
 )
-from bgb.training.fit import build_data
 from bgb.training.throughput import measure, probe
 
 MakeConfig = Callable[..., TrainConfig]

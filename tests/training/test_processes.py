@@ -15,8 +15,8 @@ from run_once import small_words, train
 from bgb.config.compose import compose
 from bgb.config.schema import TrainConfig
 from bgb.errors import ConfigError, RunError
+from bgb.training.build import build_data
 from bgb.training.collectives import SharedBatchNorm, check_compiled
-from bgb.training.fit import build_data
 from bgb.training.loggers import read_metrics
 from bgb.training.module import SeizureModule
 from bgb.training.processes import check_devices
@@ -29,7 +29,7 @@ MakeConfig = Callable[..., TrainConfig]
 SMALL = (
     *("data.sampling.windows_per_epoch=17", "data.window_s=20", "trainer.threads=1"),
     *("model=eventnet_unet", "model.rate_hz=128", "model.base_channels=2"),
-    "trainer.ema_decay=0.9",
+    *("trainer.ema_decay=0.9", "augment=standard", "loss.boundary_s=4"),
 )
 TWO = (*SMALL, "trainer.devices=2")
 

@@ -10,7 +10,7 @@ from bgb.config.schema import TrainConfig
 from bgb.config.training import MONITORS, VALIDATION_METRICS, is_due
 from bgb.errors import ConfigError
 from bgb.files import read_json
-from bgb.training.fit import build_data
+from bgb.training.build import build_data
 from bgb.training.loggers import read_metrics
 from bgb.training.run_folder import RunFolder
 from bgb.training.validation import DevPart, choose_dev
