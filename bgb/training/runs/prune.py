@@ -153,7 +153,7 @@ def _is_asked_for(
 
 def _is_spare(path: str) -> bool:
     """Tell whether a checkpoint only served to continue: a finished run needs its best one."""
-    return path.startswith("checkpoints/") and path.endswith(".ckpt") and "best" not in path
+    return path.startswith("checkpoints/") and not path.startswith("checkpoints/best")
 
 
 def _reason_to_stay(folder: Path, files: Sequence[StoredFile]) -> str | None:
