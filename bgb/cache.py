@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @command(CacheConfig, name="cache")
 def main(config: CacheConfig) -> None:
     """Run the action and print its table."""
-    from rich.console import Console
+    from bgb.terminal import print_table
 
     if config.infra is not None and config.action != "build":
         raise ConfigError(
@@ -35,7 +35,7 @@ def main(config: CacheConfig) -> None:
         "list": list_all,
         "inspect": inspect,
     }
-    Console().print(actions[config.action](config))
+    print_table(actions[config.action](config))
 
 
 def build(config: CacheConfig) -> "Table":
@@ -86,15 +86,14 @@ def import_predecessor(config: CacheConfig) -> "Table":
 
 def verify(config: CacheConfig) -> "Table":
     """Compare every file of the cache with its own meta and checksum."""
-    from rich.console import Console
-
     from bgb.data.key import cache_folder
     from bgb.data.verify import verify_cache, verify_table
+    from bgb.terminal import print_table
 
     files = verify_cache(cache_folder(config.data), progress=not config.disable_progress)
     table = verify_table(files)
     if any(file.problem for file in files):
-        Console().print(table)
+        print_table(table)
         damaged = sum(bool(file.problem) for file in files)
         raise CacheError(f"{damaged} of {len(files)} files are damaged; the table tells which")
     return table

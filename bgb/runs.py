@@ -21,6 +21,7 @@ def main(config: RunsConfig) -> None:
     """Run the action and show what it found."""
     from rich.console import Console
 
+    from bgb.terminal import print_table
     from bgb.training.runs.report import as_csv, as_json
 
     actions = {"list": list_all, "compare": compare, "prune": prune}
@@ -30,7 +31,7 @@ def main(config: RunsConfig) -> None:
         return
     console = Console()
     if report.rows:
-        console.print(report.table)
+        print_table(report.table)
     for note in report.notes:
         console.print(note, soft_wrap=True, highlight=False, markup=False)
 

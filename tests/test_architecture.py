@@ -21,6 +21,7 @@ ALLOWED = {
     "locks": set(),
     "job": {"errors"},
     "startup": set(),
+    "terminal": set(),
     "checkout": {"redact"},
     "redact": set(),
     "config": {"errors"},

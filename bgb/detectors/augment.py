@@ -120,7 +120,8 @@ class Augmentation(nn.Module):
     def _seconds(self, signal_BCT: Tensor) -> Tensor:
         """Return a view (B, C, S, R)."""
         # Not -1, which an empty share of a batch leaves open.
-        return signal_BCT.unflatten(2, (signal_BCT.shape[2] // self.rate_hz, self.rate_hz))
+        num_seconds = signal_BCT.shape[2] // self.rate_hz
+        return signal_BCT.view(*signal_BCT.shape[:2], num_seconds, self.rate_hz)
 
     def _mirror(self, windows: _Windows, rows_N: Tensor, _: Tensor) -> None:
         for channels in (windows.signal_BCT, windows.present_BC):

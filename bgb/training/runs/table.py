@@ -70,8 +70,7 @@ def runs_table(records: Sequence[RunRecord]) -> Table:
             name,
             justify="left" if left else "right",
             overflow="fold",
-            no_wrap=name not in ("Run", "Device", "Sweep"),
-            min_width=14 if name == "Run" else None,
+            no_wrap=name not in ("Device", "Sweep"),
         )
     for run in records:
         cells = {name: escape(_COLUMNS[name](run)) for name in columns}
