@@ -222,7 +222,7 @@ def test_averaged_weights_are_what_is_validated(
         seen.append(detector.state_dict()["network.head.weight"].clone())
         return {"val/auroc": 0.5}
 
-    monkeypatch.setattr("bgb.training.fit.validate", spy)
+    monkeypatch.setattr("bgb.training.build.validate", spy)
     folder = train(make_config("trainer.ema_decay=0.9"))
     assert len(seen) == 2
     assert torch.equal(seen[-1], weights(folder)["detector.network.head.weight"])
