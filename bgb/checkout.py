@@ -10,6 +10,7 @@ from bgb.redact import redact
 _PACKAGE = Path(__file__).parent
 _ROOT = _PACKAGE.parent
 _MAX_DIFF_CHARACTERS = 2**19
+_IMPORTED = ("bgb", "hydra_plugins")  # code that runs although no commit knows it
 # Files that may hold secrets do not belong into a repository; if they are there, they stay there.
 _NEVER = (":(exclude,glob)**/.env", ":(exclude,glob)**/.env.*")
 
@@ -24,7 +25,8 @@ def git_state() -> dict[str, Any] | None:  # Any: {"commit": str, "dirty": bool,
         return None
     try:
         commit = _git("rev-parse", "HEAD").strip()
-        if not _git("status", "--porcelain", "--untracked-files=no").strip():
+        untracked = _git("ls-files", "--others", "--exclude-standard", "--", *_IMPORTED).split()
+        if not (_git("status", "--porcelain", "--untracked-files=no").strip() or untracked):
             return {"commit": commit, "dirty": False}
         diff = redact(_git("diff", "--no-ext-diff", "--no-color", "HEAD", "--", ".", *_NEVER))
     except (OSError, subprocess.CalledProcessError):

@@ -8,8 +8,9 @@ import re
 
 # Short values would be found by chance.
 _MIN_CHARACTERS = 16
-_NAME = re.compile(r"_KEY$|_PAT$|SECRET|TOKEN|PASSW|PASSPHRASE|CREDENTIAL", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"(://[^/\s:@]+:)[^/\s@]+@")
+_NAME = re.compile(r"_KEY$|APIKEY$|_PAT$|SECRET|TOKEN|PASSW|PASSPHRASE|CREDENTIAL", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"://[^/\s:@]+:[^/\s@]+@")
+_URL_USER = re.compile(r"(://(?:[^/\s:@]+:)?)[^/\s:@]+@")
 HIDDEN = "***"
 
 
@@ -24,9 +25,14 @@ def secret_variables() -> dict[str, str]:
 
 def redact(text: str) -> str:
     """Return a text without the secrets of this environment and without passwords in URLs."""
-    for value in sorted(secret_variables().values(), key=len, reverse=True):
+    values = secret_variables().values()
+    # In a patch each line of a key begins with a sign of its own.
+    lines = {
+        line for value in values for line in value.splitlines() if len(line) >= _MIN_CHARACTERS
+    }
+    for value in sorted({*values, *lines}, key=len, reverse=True):
         text = text.replace(value, HIDDEN)
-    return _URL_PASSWORD.sub(rf"\g<1>{HIDDEN}@", text)
+    return _URL_USER.sub(rf"\g<1>{HIDDEN}@", text)
 
 
 def redact_override(word: str) -> str:

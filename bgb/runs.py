@@ -28,6 +28,8 @@ def main(config: RunsConfig) -> None:
     report = actions[config.action](config)
     if config.out != "table":
         sys.stdout.write(as_json(report) if config.out == "json" else as_csv(report))
+        if config.out == "csv":  # has no place for them
+            sys.stderr.writelines(f"{note}\n" for note in report.notes)
         return
     console = Console()
     if report.rows:

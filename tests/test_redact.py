@@ -29,3 +29,15 @@ def test_override_is_written_without_secrets(
 def test_short_values_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_TOKEN", "a")
     assert redact("a and b") == "a and b"
+
+
+def test_each_line_of_a_secret_is_taken_out_of_a_patch(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["-----BEGIN PRIVATE-----", "MIIEvQIBADANBgkqhkiG9w0BAQ", "-----END PRIVATE KEY----"]
+    monkeypatch.setenv("GCP_CREDENTIALS", "\n".join(lines))
+    patch = "".join(f"+{line}\n" for line in lines)
+    assert redact(patch) == "+***\n" * 3
+
+
+def test_user_of_a_url_is_taken_out_too() -> None:
+    assert redact("https://ghp_0123456789@host/x") == "https://***@host/x"
+    assert redact("https://me:secret@host/x") == "https://me:***@host/x"

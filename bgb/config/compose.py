@@ -125,9 +125,21 @@ def to_frozen(composed: DictConfig, schema: type[_ConfigT]) -> _ConfigT:
     return frozen
 
 
+# Keys that runs of earlier versions have, and whose values follow from others now.
+_RETIRED = ("trainer.monitor_mode",)
+
+
 def load_config(path: Path) -> TrainConfig:
     """Read the config.yaml of a run folder back into frozen dataclasses."""
     return parse_config(path.read_text(), source=str(path))
+
+
+def _drop(loaded: Any, key: str) -> None:  # Any: nodes of omegaconf
+    """Take a key out of a configuration, where it is there."""
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(loaded, parent)
+    if isinstance(node, DictConfig):
+        node.pop(name, None)
 
 
 def parse_config(text: str, *, source: str) -> TrainConfig:
@@ -136,6 +148,8 @@ def parse_config(text: str, *, source: str) -> TrainConfig:
     base = _thawed(TrainConfig)
     try:
         loaded = OmegaConf.create(text)
+        for key in _RETIRED:
+            _drop(loaded, key)
         for package, options in CHOICES.items():
             option_class = options[OmegaConf.select(loaded, f"{package}.name")]
             OmegaConf.update(base, package, _thawed(option_class), force_add=True)

@@ -1,5 +1,6 @@
 """Configuration of the loss, and the rule that one mechanism at a time corrects imbalance."""
 
+import math
 from dataclasses import dataclass
 
 from bgb.config.check import not_negative, positive, require
@@ -21,6 +22,11 @@ class LossConfig:
     def __post_init__(self) -> None:
         not_negative(loss__gamma=self.gamma, loss__boundary_s=self.boundary_s)
         positive(loss__pos_weight=self.pos_weight)
+        require(math.isfinite(self.gamma), f"loss.gamma={self.gamma} must be finite")
+        require(
+            self.boundary_s == 0 or 0.01 <= self.boundary_s <= 600,
+            f"loss.boundary_s={self.boundary_s} must be 0 or lie between 0.01 and 600 s",
+        )
         require(
             self.alpha is None or 0 < self.alpha < 1,
             f"loss.alpha={self.alpha} must lie between 0 and 1, or be null",

@@ -69,6 +69,11 @@ class TrainConfig:
             f"{multiple_s * max(1, round(self.data.window_s / multiple_s))}",
         )
         require(
+            self.infra is None or self.trainer.max_hours is None,
+            f"trainer.max_hours={self.trainer.max_hours} is for this machine; what bounds a "
+            "rented one is infra.max_hours: set that, and leave trainer.max_hours out",
+        )
+        require(
             self.data.batch_size >= self.trainer.devices,
             f"data.batch_size={self.data.batch_size} leaves nothing to some of trainer.devices="
             f"{self.trainer.devices}: it is the batch of all devices together; raise it",

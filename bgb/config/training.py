@@ -81,6 +81,9 @@ class TrainerConfig:
         None, "hours after which this session is ended by force; it stops before", unit="h"
     )
     ema_decay: float = option(0.0, "decay of the averaged weights that are evaluated; 0 = off")
+    deterministic: bool = option(
+        False, "the same bits on the same GPU, at some cost; a CPU has them anyway"
+    )
     resume: str = option("auto", "auto: continue this run if it exists; never: refuse instead")
 
     def __post_init__(self) -> None:

@@ -89,8 +89,9 @@ class Augmentation(nn.Module):
         sample_B : number of the window in the run.
         shift_B : samples by which the window begins after its first second; labels know of it.
         """
-        signal_BCT = self._electrodes(tiles_BSCR, shift_B)
-        recorded_BT = self._recorded(signal_BCT)
+        signal_BCT = self._cut(tiles_BSCR.transpose(1, 2).flatten(2), shift_B)
+        signal_BCT = signal_BCT.to(torch.float32, copy=True)
+        recorded_BT = self._recorded(tiles_BSCR, shift_B)
         is_steady_B = (labels_BK == labels_BK[:, :1]).all(1) & recorded_BT.all(1)
         windows = _Windows(signal_BCT, present_BC.clone(), recorded_BT, is_steady_B)
         for purpose, probability, change in self._steps:
@@ -103,19 +104,19 @@ class Augmentation(nn.Module):
                 change(windows, rows_N, other_keys(key_B[rows_N]))
         return self._seconds(signal_BCT).transpose(1, 2), windows.present_BC
 
-    def _electrodes(self, tiles_BSCR: Tensor, shift_B: Tensor) -> Tensor:
-        """Return a copy in float32, cut to where the windows begin, (B, C, T)."""
-        signal_BCT = tiles_BSCR.transpose(1, 2).flatten(2)
+    def _cut(self, values_BCT: Tensor, shift_B: Tensor) -> Tensor:
+        """Return the samples from where the windows begin, (B, C, T)."""
         if not self.config.shift.probability:
-            return signal_BCT.to(torch.float32, copy=True)
-        from_each_sample = signal_BCT.unfold(2, signal_BCT.shape[2] - self.rate_hz, 1)
+            return values_BCT
+        from_each_sample = values_BCT.unfold(2, values_BCT.shape[2] - self.rate_hz, 1)
         row_B = torch.arange(len(shift_B), device=shift_B.device)
-        return from_each_sample[row_B, :, shift_B].to(torch.float32)
+        return from_each_sample[row_B, :, shift_B]
 
-    def _recorded(self, signal_BCT: Tensor) -> Tensor:
+    def _recorded(self, tiles_BSCR: Tensor, shift_B: Tensor) -> Tensor:
         """Tell which samples lie in seconds that hold any signal, (B, T)."""
-        recorded_BS = (self._seconds(signal_BCT) != 0).any(3).any(1)
-        return torch.repeat_interleave(recorded_BS, self.rate_hz, dim=1)
+        recorded_BS = (tiles_BSCR != 0).flatten(2).any(2)
+        recorded_BT = torch.repeat_interleave(recorded_BS, self.rate_hz, dim=1)
+        return self._cut(recorded_BT[:, None], shift_B)[:, 0]
 
     def _seconds(self, signal_BCT: Tensor) -> Tensor:
         """Return a view (B, C, S, R)."""

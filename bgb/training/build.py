@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, RichProgressBar
+from pytorch_lightning.callbacks import Callback, RichProgressBar
 
 from bgb.config.compose import dump_config
 from bgb.config.schema import TrainConfig
@@ -23,6 +23,7 @@ from bgb.detectors.augment import build_augmentation
 from bgb.evaluation.progress import WindowProgress
 from bgb.evaluation.stitching import check_window
 from bgb.evaluation.validation import validate
+from bgb.training.averaging import MovingAverage
 from bgb.training.callbacks import FirstStep, Metrics
 from bgb.training.checkpoint import AtomicCheckpointIO, Checkpoints
 from bgb.training.collectives import check_compiled, synchronise_norms
@@ -49,10 +50,8 @@ def seeded_detector(config: TrainConfig, data: EegDataModule) -> Detector:
     """
     # Before anything that draws (lesson 70).
     pl.seed_everything(config.seed, verbose=False)
-    all_threads = _all_threads()
-    if config.trainer.threads or config.trainer.devices > 1:
-        share = max(1, all_threads // config.trainer.devices)
-        torch.set_num_threads(config.trainer.threads or share)
+    share = max(1, _all_threads() // config.trainer.devices)
+    torch.set_num_threads(config.trainer.threads or share)  # whatever a run before has set
     detector = build_detector(
         config.model, config.frontend, data.spec, window_s=config.data.window_s
     )
@@ -112,7 +111,7 @@ def build_module(
     check_pieces(detector, micro_batch=trainer.micro_batch, batch_size=batch_size)
     share = batch_size // trainer.devices
     if trainer.devices > 1:
-        check_compiled(detector, trainer.devices, compiled=trainer.compile)
+        check_compiled(detector, trainer.devices, compiled=trainer.compile, batch_size=batch_size)
         synchronise_norms(detector, find_device(trainer.accelerator))
     return SeizureModule(
         detector,
@@ -227,7 +226,8 @@ def _callbacks(
     if trainer.devices > 1:
         callbacks.append(Together(config.seed, rank=0))
     if trainer.ema_decay:
-        callbacks.append(EMAWeightAveraging(decay=trainer.ema_decay))
+        device = find_device(trainer.accelerator)
+        callbacks.append(MovingAverage(trainer.ema_decay, device))
 
     def score() -> float | None:
         return validation.latest.get(trainer.monitor)

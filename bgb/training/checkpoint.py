@@ -35,6 +35,11 @@ from bgb.training.stopping import is_better
 
 _log = logging.getLogger(__name__)
 EPOCH_END_DUE = "epoch_end_due"
+# What a damaged file raises, by where the damage lies: in the zip directory, a pickle or a tensor.
+_FAULTS = (
+    *(zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, OSError, EOFError),
+    *(ValueError, KeyError, IndexError),
+)
 LARGEST_SHARE = 0.05  # of the time between two mid-epoch checkpoints that writing one may take
 
 
@@ -48,9 +53,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:  # Any: a Lightning checkpoin
     try:
         _check_sums(path)
         checkpoint: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    except (zipfile.BadZipFile, RuntimeError, pickle.UnpicklingError) as error:
+    except _FAULTS as error:
+        reason = (str(error) or repr(error)).splitlines()[0]
         raise RunError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}): put a sound copy there, or "
+            f"{path} cannot be read ({reason}): put a sound copy there, or "
             "remove the run folder and repeat the command"
         ) from error
     return checkpoint
@@ -252,11 +258,21 @@ class Checkpoints(Checkpoint):
 
 
 def _random_state() -> dict[str, list[Tensor] | Tensor]:
-    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+    """Return the state of the CPU's generator, and of the GPU's that this process trains on."""
+    cuda = [torch.cuda.get_rng_state()] if _is_on_gpu() else []
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
 
 
 def _set_random_state(state: dict[str, Any]) -> None:  # Any: see _random_state
     """Set the generators; their state lives on the CPU wherever the model is (lesson 69)."""
     torch.set_rng_state(state["cpu"].cpu())
-    if len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all([each.cpu() for each in state["cuda"]])
+    if not _is_on_gpu():
+        return
+    if not state["cuda"]:
+        _log.warning("the run was on a CPU before: what is drawn on this GPU starts anew")
+        return
+    torch.cuda.set_rng_state(state["cuda"][0].cpu())
+
+
+def _is_on_gpu() -> bool:
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]

@@ -43,13 +43,20 @@ def synchronise_norms(module: nn.Module, device: torch.device) -> None:
             setattr(module, name, SharedBatchNorm.like(child))
 
 
-def check_compiled(detector: nn.Module, num_devices: int, *, compiled: bool) -> None:
-    """Refuse to compile batch norms that exchange their statistics: they cut the graph.
+def check_compiled(
+    detector: nn.Module, num_devices: int, *, compiled: bool, batch_size: int
+) -> None:
+    """Refuse to compile what is not one graph of one shape: batch norms that exchange statistics.
 
     Raises
     ------
-    ConfigError : names the first such layer.
+    ConfigError : names the first such layer, or shares of a batch that differ in size.
     """
+    if compiled and batch_size % num_devices:
+        raise ConfigError(
+            f"trainer.compile=true wants shares of one size, but data.batch_size={batch_size} is "
+            f"no multiple of trainer.devices={num_devices}; choose one"
+        )
     for name, module in detector.named_modules():
         if compiled and isinstance(module, _BatchNorm):
             raise ConfigError(
@@ -77,6 +84,7 @@ class SharedBatchNorm(_BatchNorm):
                 features, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
         others = [dim for dim in range(features.ndim) if dim != 1]
+        given, features = features.dtype, features.float()  # under autocast as torch's own norms
         count = torch.tensor([features.numel() / self.num_features], device=features.device)
         add_up(count)
         mean_D = _sum(features.sum(others)) / count
@@ -84,7 +92,8 @@ class SharedBatchNorm(_BatchNorm):
         variance_D = _sum(centred.square().sum(others)) / count
         self._note(mean_D.detach(), variance_D.detach() * count / (count - 1).clamp_min(1))
         scale_D = self.weight * (variance_D + self.eps).rsqrt()
-        return centred * _as_channels(scale_D, features) + _as_channels(self.bias, features)
+        scaled = centred * _as_channels(scale_D, features)
+        return (scaled + _as_channels(self.bias, features)).to(given)
 
     def _note(self, mean_D: Tensor, variance_D: Tensor) -> None:
         """Update what is used in evaluation."""

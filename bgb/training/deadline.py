@@ -97,6 +97,20 @@ class Deadline(Callback):
         window_s = (self.clock() - began) / num_windows
         self._window_s = max(window_s, _FORGET * self._window_s)
 
+    def stop_if_over(self, trainer: pl.Trainer) -> None:
+        """Stop within a validation that takes longer than was thought.
+
+        Raises
+        ------
+        SIGTERMException : a checkpoint just fits, or the run was asked to stop.
+        """
+        stop_if_asked(trainer)
+        needed_s = _save_s(trainer)
+        if not self._fits(needed_s):
+            self._say("a checkpoint", needed_s)
+            job.current().stop_early()
+            raise SIGTERMException
+
     def state_dict(self) -> dict[str, Any]:  # Any: Lightning's signature
         return {"window_s": self._window_s}
 

@@ -1,7 +1,8 @@
 """`python -m bgb.training.follower`: one more process of a run, started by its leader alone.
 
 It takes its share of each step and nothing else: it opens the cache that the leader has checked,
-goes on from the checkpoint that the leader has chosen, and writes nothing.
+goes on from the checkpoint that the leader has chosen, and writes nothing but the reproducer of a
+step that is not finite.
 """
 
 import logging
@@ -15,16 +16,19 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch.distributed as dist
-from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
+from pytorch_lightning.callbacks import Callback
 
 from bgb.config.schema import TrainConfig
+from bgb.data.device import find_device
 from bgb.data.module import EegDataModule
 from bgb.errors import BgbError
 from bgb.training import epoch_end
+from bgb.training.averaging import MovingAverage
 from bgb.training.build import build_module, data_module, seeded_detector
 from bgb.training.checkpoint import EPOCH_END_DUE, Checkpoints, load_checkpoint
 from bgb.training.lightning import quiet_lightning, trainer_options
 from bgb.training.processes import Order, Together, join, meet
+from bgb.training.run_folder import run_folder
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +69,12 @@ def follow(order: Order) -> None:
     )
     join(meet(order), rank, config.trainer.devices, trainer.strategy.root_device)
     trainer.fit(
-        build_module(config, detector),
+        build_module(
+            config,
+            detector,
+            failures=run_folder(config).path / "failures" / f"process-{rank}",
+            recordings=[each.recording_id for each in data.cache.split("train")],
+        ),
         train_dataloaders=loader,
         ckpt_path=order.checkpoint,
         weights_only=True,
@@ -102,7 +111,8 @@ def _callbacks(
 ) -> list[Callback]:
     callbacks: list[Callback] = [Together(config.seed, rank=rank)]
     if config.trainer.ema_decay:  # a checkpoint holds the averages in place of the weights
-        callbacks.append(EMAWeightAveraging(decay=config.trainer.ema_decay))
+        device = find_device(config.trainer.accelerator, rank)
+        callbacks.append(MovingAverage(config.trainer.ema_decay, device))
     if checkpoint and checkpoint["callbacks"][Checkpoints.__qualname__][EPOCH_END_DUE]:
         callbacks.append(_EpochEndDue())
     return callbacks

@@ -21,6 +21,7 @@ def trainer_options(
         "devices": [rank] if on_gpu else 1,
         "precision": "bf16-mixed" if trainer.precision == "bf16-mixed" else "32-true",
         "max_epochs": trainer.max_epochs,
+        "deterministic": trainer.deterministic,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
     }

@@ -104,7 +104,8 @@ def followers(
                 _explain(processes, error)
                 raise
             finally:
-                dist.destroy_process_group()
+                _end(processes)  # first: they may wait for us in the midst of an exchange
+                _leave(device)
     finally:
         _end(processes)
 
@@ -120,6 +121,14 @@ def join(store: Store, rank: int, size: int, device: torch.device) -> None:
         timeout=_PATIENCE,
         device_id=device if device.type == "cuda" else None,
     )
+
+
+def _leave(device: torch.device) -> None:
+    """Leave the group; NCCL would wait for the others to leave it together."""
+    if device.type == "cuda":
+        dist.distributed_c10d._abort_process_group()
+    else:
+        dist.destroy_process_group()
 
 
 def meet(order: Order) -> Store:

@@ -15,12 +15,13 @@ from typing import TypeVar
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
+from pytorch_lightning.callbacks import Callback
 
 import bgb
 from bgb.config.data import SPLITS
 from bgb.config.schema import TrainConfig
 from bgb.data.cache import CachedRecording
+from bgb.data.device import find_device
 from bgb.data.module import EegDataModule
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector
@@ -32,6 +33,7 @@ from bgb.evaluation.roc import rank_seconds
 from bgb.evaluation.series import RecordingScore
 from bgb.evaluation.stitching import count_windows, stitch_recording
 from bgb.evaluation.threshold import choose_threshold
+from bgb.training.averaging import MovingAverage
 from bgb.training.build import build_data, build_module, predict, seeded_detector
 from bgb.training.estimate import Throughput
 from bgb.training.lightning import quiet_lightning, trainer_options
@@ -128,7 +130,8 @@ def _train(
     """Return the windows trained on in a second, and where."""
     clock = _Clock(warm_up_s=_WARM_UP * seconds, counted_s=_TRAIN * seconds)
     decay = config.trainer.ema_decay
-    averaging: list[Callback] = [EMAWeightAveraging(decay=decay)] if decay else []
+    device = find_device(config.trainer.accelerator)
+    averaging: list[Callback] = [MovingAverage(decay, device)] if decay else []
     with quiet_lightning():
         trainer = pl.Trainer(
             **{**trainer_options(config), "max_epochs": 1_000_000},  # the clock ends it

@@ -28,7 +28,6 @@ from bgb.evaluation.subset import bounded_subset
 from bgb.training.deadline import Deadline
 from bgb.training.estimate import PASSES_OF_TRAINING, training_passes
 from bgb.training.module import SeizureModule
-from bgb.training.orderly import stop_if_asked
 
 _log = logging.getLogger(__name__)
 _HOUR_S = 3600
@@ -64,21 +63,26 @@ def choose_dev(config: TrainConfig, cache: Cache, facts: DetectorFacts) -> DevPa
     """
     trainer, dev = config.trainer, cache.split("dev")
     require_seizures("dev", dev)
-    within_hours = bounded_subset(
-        dev, [each.duration_s / _HOUR_S for each in dev], limit=trainer.val_hours, seed=config.seed
-    )
 
     def windows(recording: CachedRecording) -> int:
         return count_windows(facts, recording.num_seconds, overlap=config.evaluation.overlap)
 
-    costs = [windows(recording) for recording in within_hours]
     limit = trainer.val_share * training_passes(config)
-    chosen = bounded_subset(within_hours, costs, limit=limit, seed=config.seed)
+    hours = [recording.duration_s / _HOUR_S for recording in dev]
+    asked_for = bounded_subset(dev, hours, limit=trainer.val_hours, seed=config.seed)
+    if sum(map(windows, asked_for)) <= limit:
+        chosen = asked_for
+    else:  # both bounds at once: the dearer of the two decides for each recording
+        costs = [
+            max(hour / trainer.val_hours, windows(recording) / limit)
+            for hour, recording in zip(hours, dev, strict=True)
+        ]
+        chosen = bounded_subset(dev, costs, limit=1.0, seed=config.seed)
     names = {recording.recording_id for recording in chosen}
     others = tuple(recording for recording in dev if recording.recording_id not in names)
     part = DevPart(chosen, others, sum(map(windows, chosen)), sum(map(windows, others)))
     _refuse_too_dear(config, part.num_windows, limit)
-    _announce(config, part, cut=len(chosen) < len(within_hours))
+    _announce(config, part, cut=chosen is not asked_for)
     return part
 
 
@@ -192,7 +196,7 @@ class Validation(Callback):
                 module.detector,
                 full=full,
                 progress=progress,
-                between=partial(stop_if_asked, trainer),
+                between=partial(self.deadline.stop_if_over, trainer),
             )
         self.latest, self.latest_s = dict(metrics), time.monotonic() - started
         pl_module.log_dict(self.latest, logger=False)

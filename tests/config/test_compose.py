@@ -9,7 +9,7 @@ import pytest
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from bgb.config.compose import compose, config_dir, dump_config, load_config
+from bgb.config.compose import compose, config_dir, dump_config, load_config, parse_config
 from bgb.config.data import CORPORA
 from bgb.config.model import MODELS
 from bgb.config.schema import COMMANDS, GROUPS
@@ -203,3 +203,9 @@ def test_help_names_groups_options_and_where_keys_are_explained(command: str) ->
     assert f"python -m bgb.{command}" in done.stdout
     assert "bids, chbmit, siena, synthetic, tusz" in done.stdout
     assert "python -m bgb.config" in done.stdout
+
+
+def test_configuration_of_an_earlier_version_is_read_without_the_keys_that_went() -> None:
+    text = dump_config(compose("train")).replace("trainer:\n", "trainer:\n  monitor_mode: max\n")
+    assert "monitor_mode" in text
+    assert parse_config(text, source="old") == compose("train")

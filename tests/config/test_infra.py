@@ -151,3 +151,8 @@ def test_rented_gpus_and_devices_that_train_agree() -> None:
 def test_batch_below_the_number_of_devices_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"data.batch_size=4 leaves nothing to some of trainer.d"):
         compose("train", ["data.batch_size=4", "trainer.devices=8"])
+
+
+def test_hours_of_a_session_are_refused_on_a_rented_machine() -> None:
+    with pytest.raises(ConfigError, match=r"trainer.max_hours=1.0 is for this machine.*infra.max_"):
+        compose("train", ["+infra=modal_l4", "trainer.max_hours=1"])

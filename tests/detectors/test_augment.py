@@ -253,3 +253,16 @@ def test_shifted_windows_begin_where_the_batch_says() -> None:
     before_BCT = electrodes(values["tiles_BSCR"])
     for row, shift in enumerate(values["shift_B"].tolist()):
         assert torch.equal(shifted_BCT[row], before_BCT[row, :, shift : shift + SECONDS * 64])
+
+
+def test_padding_stays_zero_behind_a_shift() -> None:
+    config = replace(
+        only("noise", max_uv=100.0), shift=replace(AugmentConfig().shift, probability=1.0)
+    )
+    values = batch(seconds=SECONDS + 1)
+    values["tiles_BSCR"][:, -1] = 0  # the recording ends with the window
+    values["shift_B"] = torch.full((BATCH,), 40)
+    tiles_BSCR, _ = run(config, values)
+    signal_BCT = tiles_BSCR.transpose(1, 2).flatten(2)
+    assert (signal_BCT[..., -40:] == 0).all()
+    assert (signal_BCT[..., -64:-40] != 0).any()

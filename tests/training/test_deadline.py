@@ -157,6 +157,19 @@ def test_validation_that_took_longer_than_is_left_is_not_begun(
     assert "the validation takes about 90 s and would not fit into the 90 s left" in caplog.text
 
 
+def test_validation_that_takes_longer_than_is_left_is_ended(
+    rented: RentedJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [1000.0]
+    deadline = Deadline(lambda: left[0])
+    monkeypatch.setattr(signal, "raise_signal", lambda _: None)
+    deadline.stop_if_over(trainer())
+    left[0] = 4.0
+    with pytest.raises(SIGTERMException):
+        deadline.stop_if_over(trainer())
+    assert rented.asked == 1
+
+
 def test_longer_validation_is_predicted_from_a_shorter_one(
     rented: RentedJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:

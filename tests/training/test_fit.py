@@ -370,3 +370,22 @@ def test_loaded_run_has_its_best_weights_ready_for_use(
 def test_folder_without_a_checkpoint_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"no trained run: config.yaml is missing; .*bgb.train"):
         load_run(tmp_path)
+
+
+def test_threads_of_an_earlier_run_are_not_kept(make_config: MakeConfig) -> None:
+    train(make_config("run=first", "trainer.max_epochs=1"))
+    all_threads = torch.get_num_threads()
+    train(make_config("run=narrow", "trainer.max_epochs=1", f"trainer.threads={all_threads + 1}"))
+    assert torch.get_num_threads() == all_threads + 1
+    train(make_config("run=wide", "trainer.max_epochs=1"))
+    assert torch.get_num_threads() == all_threads
+
+
+def test_deterministic_algorithms_are_on_where_asked_for(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    disturb_step(monkeypatch, 0, lambda: seen.append(torch.are_deterministic_algorithms_enabled()))
+    train(make_config("run=exact", "trainer.max_epochs=1", "trainer.deterministic=true"))
+    train(make_config("run=fast", "trainer.max_epochs=1"))
+    assert seen == [True, False]

@@ -224,9 +224,11 @@ def test_more_devices_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 def test_compiled_detector_may_not_exchange_statistics_in_its_midst() -> None:
     detector = torch.nn.Sequential(torch.nn.Conv1d(2, 2, 1), torch.nn.BatchNorm1d(2))
-    check_compiled(detector, 2, compiled=False)
+    check_compiled(detector, 2, compiled=False, batch_size=3)
     with pytest.raises(ConfigError, match=r"statistics of 1 \(BatchNorm1d\) .*compile=false"):
-        check_compiled(detector, 2, compiled=True)
+        check_compiled(detector, 2, compiled=True, batch_size=4)
+    with pytest.raises(ConfigError, match=r"batch_size=3 is no multiple of trainer.devices=2"):
+        check_compiled(torch.nn.Identity(), 2, compiled=True, batch_size=3)
 
 
 def test_measurement_of_several_devices_is_refused(make_config: MakeConfig) -> None:

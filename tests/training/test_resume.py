@@ -27,6 +27,13 @@ def flip_a_byte(path: Path) -> None:
     path.write_bytes(content)
 
 
+def break_the_directory(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    names = content.rindex(b"PK\x01\x02")
+    content[names + 46] = 0xFF  # the first letter of a name: no UTF-8
+    path.write_bytes(content)
+
+
 def halve(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -54,6 +61,7 @@ def change_its_keys(path: Path) -> None:
 DAMAGES = {
     flip_a_byte: "cannot be read .*is damaged",
     halve: "cannot be read .*not a zip file",
+    break_the_directory: "cannot be read ",
     empty: "cannot be read .*not a zip file",
     replace_by_weights: "is no checkpoint of bgb: it has no callbacks, config, global_step, loader",
     change_its_configuration: "was made with seed=7, not 0 .*it is of another run",

@@ -2,12 +2,15 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 from run_once import train
 
 from bgb.config.schema import TrainConfig
 from bgb.config.training import MONITORS, VALIDATION_METRICS, is_due
+from bgb.eeg.events import Event
 from bgb.errors import ConfigError
 from bgb.files import read_json
 from bgb.training.build import build_data
@@ -70,6 +73,29 @@ def test_share_that_leaves_no_seizure_is_refused_with_the_keys_to_change(
         choose(make_config("trainer.val_share=0.05"))
 
 
+def test_part_keeps_to_hours_and_share_at_once_whatever_the_seed(
+    monkeypatch: pytest.MonkeyPatch, make_config: MakeConfig
+) -> None:
+    @dataclass
+    class Recording:
+        recording_id: str
+        patient: str
+        num_seconds: int
+        events: tuple[Event, ...] = (Event(1.0, 5.0, "seiz"),)
+
+        @property
+        def duration_s(self) -> float:
+            return float(self.num_seconds)
+
+    # Both fit the hours, the long one alone does not fit the share.
+    dev = (Recording("long", "a", 1000), Recording("short", "b", 100))
+    cache = SimpleNamespace(split=lambda _: dev)
+    for seed in range(6):
+        config = make_config("trainer.val_hours=0.28", "trainer.val_share=0.6", f"seed={seed}")
+        part = choose_dev(config, cache, Facts())  # type: ignore[arg-type]  # what it uses of it
+        assert [each.recording_id for each in part.recordings] == ["short"]
+
+
 def test_hours_shorter_than_every_recording_are_said_to_be(
     make_config: MakeConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -122,11 +148,11 @@ def test_share_of_the_validation_is_logged_and_recorded_but_is_no_metric(
 def test_validation_that_is_ended_leaves_nothing_and_the_resumed_run_ends_the_same(
     straight: RunFolder, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(trainer: object) -> None:
+    def stop(deadline: object, trainer: object) -> None:
         raise KilledError
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):
-        patch.setattr("bgb.training.validation.stop_if_asked", stop)
+        patch.setattr("bgb.training.deadline.Deadline.stop_if_over", stop)
         train(make_config("run=ended"))
     resumed = train(make_config("run=ended"))
     assert resumed.metrics.read_text() == straight.metrics.read_text()
