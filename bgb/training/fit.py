@@ -94,17 +94,19 @@ def _train(
         followers(config, trainer.strategy.root_device, checkpoint=point.path if point else None),
         ends_orderly(lambda: trainer.global_step),
     ):
+        module = build_module(
+            config,
+            detector,
+            failures=folder.path / "failures",
+            recordings=[each.recording_id for each in data.cache.split("train")],
+        )
         trainer.fit(
-            build_module(
-                config,
-                detector,
-                failures=folder.path / "failures",
-                recordings=[each.recording_id for each in data.cache.split("train")],
-            ),
+            module,
             train_dataloaders=loader,
             ckpt_path=point.path if point else None,
             weights_only=True,
         )
+        provenance.note(folder, batches_left_out=module.num_skipped)
 
 
 @contextlib.contextmanager

@@ -309,6 +309,7 @@ def test_run_that_stopped_goes_on_when_it_may_leave_the_batch_out(
         train(make_config())
     continued = train(make_config("trainer.nonfinite=skip"))
     assert torch.load(continued.last, weights_only=True)["num_skipped"] == 1
+    assert read_json(continued.provenance)["batches_left_out"] == 1
     assert_same_end(continued, train(make_config("trainer.nonfinite=skip", "run=straight")))
 
 

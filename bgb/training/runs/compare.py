@@ -112,6 +112,7 @@ def _circumstances(side: Side) -> dict[str, Any]:  # Any: JSON
         **dict(flatten(session.get("versions") or {}, "versions.")),
         **{name: session.get(name) for name in ("source", "lock", "platform", "device")},
         "cache_key": provenance.get("cache_key"),
+        "batches_left_out": provenance.get("batches_left_out"),
         **dict(flatten(provenance.get("corpus") or {}, "corpus.")),
         **{f"patients.{split}": _patients(side, split) for split in SPLITS},
     }
