@@ -13,9 +13,9 @@ processes, not of valid steps, and waits for ever where shares have unequal numb
 """
 
 import contextlib
+import json
 import logging
 import os
-import pickle
 import subprocess
 import sys
 import threading
@@ -33,6 +33,7 @@ from pytorch_lightning.callbacks import Callback
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]  # not re-exported
 
 import bgb
+from bgb.config.compose import dump_config, parse_config
 from bgb.config.schema import TrainConfig
 from bgb.errors import BgbError, ConfigError, RunError
 
@@ -58,6 +59,19 @@ class Order:
     rank: int
     port: int
     checkpoint: Path | None
+
+    def to_line(self) -> bytes:
+        """Return the order as one line of JSON."""
+        checkpoint = str(self.checkpoint) if self.checkpoint else None
+        values = (dump_config(self.config), self.rank, self.port, checkpoint)
+        return f"{json.dumps(values)}\n".encode()
+
+    @classmethod
+    def from_line(cls, line: bytes) -> "Order":
+        """Read what `to_line` has written."""
+        text, rank, port, checkpoint = json.loads(line)
+        config = parse_config(text, source="the leader's configuration")
+        return cls(config, rank, port, Path(checkpoint) if checkpoint else None)
 
 
 def check_devices(accelerator: str, num_devices: int) -> None:
@@ -174,7 +188,7 @@ def _start(order: Order) -> "subprocess.Popen[bytes]":
     )
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it has ended: whoever waits for it will see
-        pickle.dump(order, process.stdin)
+        process.stdin.write(order.to_line())
         process.stdin.flush()
     return process
 

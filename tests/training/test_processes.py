@@ -19,7 +19,7 @@ from bgb.training.build import build_data
 from bgb.training.collectives import SharedBatchNorm, check_compiled
 from bgb.training.loggers import read_metrics
 from bgb.training.module import SeizureModule
-from bgb.training.processes import check_devices
+from bgb.training.processes import Order, check_devices
 from bgb.training.run_folder import RunFolder, run_folder
 from bgb.training.throughput import measure
 
@@ -229,6 +229,17 @@ def test_compiled_detector_may_not_exchange_statistics_in_its_midst() -> None:
         check_compiled(detector, 2, compiled=True, batch_size=4)
     with pytest.raises(ConfigError, match=r"batch_size=3 is no multiple of trainer.devices=2"):
         check_compiled(torch.nn.Identity(), 2, compiled=True, batch_size=3)
+
+
+@pytest.mark.parametrize("checkpoint", [None, Path("runs/x/checkpoints/last.ckpt")])
+def test_order_reaches_the_follower_as_it_was_given(
+    make_config: MakeConfig, checkpoint: Path | None
+) -> None:
+    config = make_config(*TWO, "data.exclude=[a,b]")
+    order = Order(config, 1, 4711, checkpoint)
+    line = order.to_line()
+    assert line.count(b"\n") == 1
+    assert Order.from_line(line) == order
 
 
 def test_measurement_of_several_devices_is_refused(make_config: MakeConfig) -> None:
