@@ -55,19 +55,7 @@ class TrainConfig:
             f"model.rate_hz={self.model.rate_hz} must divide "
             f"data.preprocess.rate_hz={self.data.preprocess.rate_hz}",
         )
-        shortest_s = self.model.shortest_window_s
-        require(
-            self.data.window_s >= shortest_s,
-            f"data.window_s={self.data.window_s} is shorter than the detector's receptive field "
-            f"({shortest_s:g} s at {self.model.rate_hz} Hz); raise data.window_s",
-        )
-        multiple_s = self.model.window_multiple_s
-        require(
-            self.data.window_s % multiple_s == 0,
-            f"data.window_s={self.data.window_s} is not a multiple of the {multiple_s} s that one "
-            f"logit of {self.model.name} judges; choose "
-            f"{multiple_s * max(1, round(self.data.window_s / multiple_s))}",
-        )
+        self._check_window()
         require(
             self.infra is None or self.trainer.max_hours is None,
             f"trainer.max_hours={self.trainer.max_hours} is for this machine; what bounds a "
@@ -102,6 +90,23 @@ class TrainConfig:
                 name is None or (name not in ("", ".", "..") and "/" not in name),
                 f"{key}={name!r} must be a plain folder name; set results= for its parent",
             )
+
+    def _check_window(self) -> None:
+        """Refuse a window that the detector cannot judge."""
+        model, window_s, context_s = self.model, self.data.window_s, sum(self.model.context_s)
+        require(
+            window_s >= model.shortest_window_s,
+            f"data.window_s={window_s} is shorter than the detector's receptive field "
+            f"({model.shortest_window_s:g} s at {model.rate_hz} Hz); raise data.window_s",
+        )
+        judged_s, multiple_s = window_s - context_s, model.window_multiple_s
+        context = f" after {context_s} s of context" if context_s else ""
+        require(
+            judged_s % multiple_s == 0,
+            f"data.window_s={window_s} is not a multiple of the {multiple_s} s that one "
+            f"logit of {model.name} judges{context}; choose "
+            f"{context_s + multiple_s * max(1, round(judged_s / multiple_s))}",
+        )
 
 
 @dataclass(frozen=True)

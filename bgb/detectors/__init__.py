@@ -1,6 +1,6 @@
 """Detectors: the frontend, one file per architecture, and `build_detector`."""
 
-from bgb.detectors.detector import Detector, build_detector, output_rate_hz
+from bgb.detectors.detector import Detector, build_detector
 from bgb.detectors.frontend import Frontend
 
-__all__ = ["Detector", "Frontend", "build_detector", "output_rate_hz"]
+__all__ = ["Detector", "Frontend", "build_detector"]

@@ -18,6 +18,7 @@ from bgb.eeg.signal import SignalSpec
 from bgb.errors import ConfigError
 
 Network = EegNet | EventNetUnet
+_NOT_ARGUMENTS = ("name", "window_s")  # of a network: the window is that of the data
 
 
 class Detector(nn.Module):
@@ -28,7 +29,7 @@ class Detector(nn.Module):
     rate_hz : samples a second that the network reads.
     out_rate_hz : logits a second (below 1 where a logit judges several seconds).
     window_s : seconds of a window.
-    context_s : seconds at the left and right of a window whose logits must not be used.
+    context_s : seconds at the left and right of a window that are seen and not judged.
     receptive_field_s : the shortest window that makes sense.
     """
 
@@ -39,11 +40,14 @@ class Detector(nn.Module):
         self.rate_hz: int = network.rate_hz
         self.out_rate_hz: float = network.out_rate_hz
         self.window_s: int = network.window_s
-        self.context_s: tuple[float, float] = network.context_s
+        self.context_s: tuple[int, int] = network.context_s
         self.receptive_field_s: float = network.receptive_field_s
 
     def forward(self, tiles_BSCR: Tensor, present_BC: Tensor) -> Tensor:
-        """Return logits (B, K), K = S * out_rate_hz, for int16 tiles and electrodes present."""
+        """Return logits of the judged part, (B, K), for int16 tiles and electrodes present.
+
+        K = (S - sum(context_s)) * out_rate_hz.
+        """
         logits_BK: Tensor = self.network(self.frontend(tiles_BSCR, present_BC))
         return logits_BK
 
@@ -56,17 +60,8 @@ def build_detector(
     return Detector(layers, _network(model, layers.num_channels, window_s))
 
 
-def output_rate_hz(model: ModelConfig) -> float:
-    """Return the logits a second of the detector that the configuration names, unbuilt."""
-    match model:
-        case EegNetConfig():
-            return 1 / model.segment_s
-        case EventNetUnetConfig():
-            return float(model.out_rate_hz)
-
-
 def _network(model: ModelConfig, num_channels: int, window_s: int) -> Network:
-    options = {name: value for name, value in asdict(model).items() if name != "name"}
+    options = {name: value for name, value in asdict(model).items() if name not in _NOT_ARGUMENTS}
     network: Network
     match model:
         case EegNetConfig():

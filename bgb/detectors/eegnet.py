@@ -43,7 +43,7 @@ class EegNet(nn.Module):
         self.rate_hz, self.window_s = rate_hz, window_s
         self.out_rate_hz = 1 / segment_s
         self.receptive_field_s = float(segment_s)
-        self.context_s = (0.0, 0.0)
+        self.context_s = (0, 0)
         self.num_samples = segment_s * rate_hz
         first, second = (max(1, round(length_s * rate_hz)) for length_s in _POOLS_S)
         spatial_filters = temporal_filters * depth

@@ -42,7 +42,7 @@ class EventNetUnet(nn.Module):
         self.rate_hz, self.window_s = rate_hz, window_s
         self.out_rate_hz = float(out_rate_hz)
         self.receptive_field_s = _ENCODER_KERNEL * _COARSEST / rate_hz
-        self.context_s = (0.0, 0.0)
+        self.context_s = (0, 0)
         widths = [base_channels * 2**level for level in range(_NUM_LEVELS)]
         self.encoder = nn.ModuleList(
             _block(before, width, _ENCODER_KERNEL, "reflect")

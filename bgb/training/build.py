@@ -18,7 +18,7 @@ from bgb.data.check import refuse_missing
 from bgb.data.device import find_device
 from bgb.data.module import EegDataModule
 from bgb.data.windows import WindowBatch
-from bgb.detectors import Detector, build_detector, output_rate_hz
+from bgb.detectors import Detector, build_detector
 from bgb.detectors.augment import build_augmentation
 from bgb.evaluation.progress import WindowProgress
 from bgb.evaluation.stitching import check_window
@@ -79,7 +79,7 @@ def data_module(config: TrainConfig) -> EegDataModule:
     """Return the data of a run, neither built nor opened."""
     return EegDataModule(
         config.data,
-        label_rate_hz=output_rate_hz(config.model),
+        label_rate_hz=config.model.output_rate_hz,
         seed=config.seed,
         progress=not config.disable_progress,
         force_manifest=config.force_manifest_rebuild,

@@ -6,38 +6,13 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from torch import Tensor
 
 from bgb.config.model import EegNetConfig, EventNetUnetConfig, FrontendConfig, ModelConfig
-from bgb.detectors import Detector, build_detector, output_rate_hz
-from bgb.eeg.montage import DOUBLE_BANANA, ELECTRODES
+from bgb.detectors import build_detector
+from bgb.eeg.montage import ELECTRODES
 from bgb.eeg.signal import SignalSpec
 from bgb.errors import ConfigError
-
-SIGNAL = SignalSpec("electrodes", ELECTRODES, 128)
-BIPOLAR_SIGNAL = SignalSpec("double_banana", DOUBLE_BANANA, 128)
-MODELS: dict[str, tuple[ModelConfig, int]] = {
-    "eegnet": (EegNetConfig(rate_hz=64, segment_s=4), 12),
-    "eegnet_short_segments": (EegNetConfig(rate_hz=128, segment_s=1, kernel_s=0.25), 7),
-    "eventnet_unet": (EventNetUnetConfig(rate_hz=128, base_channels=4), 24),
-    "eventnet_unet_odd": (EventNetUnetConfig(rate_hz=64, out_rate_hz=1, base_channels=4), 37),
-}
-each_model = pytest.mark.parametrize(("model", "window_s"), MODELS.values(), ids=MODELS.keys())
-
-
-def detector_of(
-    model: ModelConfig, window_s: int, *, signal: SignalSpec = SIGNAL, montage: str | None = None
-) -> Detector:
-    torch.manual_seed(0)
-    frontend = FrontendConfig(montage=montage or "double_banana")
-    return build_detector(model, frontend, signal, window_s=window_s)
-
-
-def windows(window_s: int, *, batch: int = 3, signal: SignalSpec = SIGNAL) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    shape = (batch, window_s, signal.num_channels, signal.rate_hz)
-    tiles_BSCR = torch.randint(-900, 900, shape, dtype=torch.int16, generator=generator)
-    return tiles_BSCR, torch.ones(batch, signal.num_channels, dtype=torch.bool)
+from tests.detectors.catalogue import BIPOLAR_SIGNAL, detector_of, each_model, num_logits, windows
 
 
 @each_model
@@ -47,18 +22,18 @@ def test_logits_cover_the_window_at_the_stated_rate(
 ) -> None:
     detector = detector_of(model, factor * window_s)
     logits_BK = detector(*windows(factor * window_s))
-    assert detector.out_rate_hz == output_rate_hz(model)
-    assert logits_BK.shape == (3, round(factor * window_s * detector.out_rate_hz))
+    assert detector.out_rate_hz == model.output_rate_hz
+    assert logits_BK.shape == (3, num_logits(detector, factor * window_s))
     assert detector.window_s == factor * window_s
     assert detector.rate_hz == model.rate_hz
-    assert len(detector.context_s) == 2
+    assert detector.context_s == model.context_s
 
 
 @each_model
 def test_share_of_a_process_may_be_empty(model: ModelConfig, window_s: int) -> None:
     detector = detector_of(model, window_s).eval()  # norms need a window, unless they share
     logits_BK = detector(*windows(window_s, batch=0))
-    assert logits_BK.shape == (0, round(window_s * detector.out_rate_hz))
+    assert logits_BK.shape == (0, num_logits(detector, window_s))
     logits_BK.sum().backward()
     assert all(not each.grad.any() for each in detector.parameters())  # type: ignore[union-attr]
 
@@ -133,7 +108,7 @@ def test_bf16_autocast_gives_nearly_the_same_logits(model: ModelConfig, window_s
 
 
 def test_eegnet_judges_each_segment_by_itself() -> None:
-    detector = detector_of(*MODELS["eegnet"]).eval()
+    detector = detector_of(EegNetConfig(rate_hz=64), 12).eval()
     tiles_BSCR, present_BC = windows(12)
     before = detector(tiles_BSCR, present_BC)
     tiles_BSCR[:, 6] = 0  # lies in the middle of the second segment

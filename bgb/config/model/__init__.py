@@ -1,0 +1,20 @@
+"""Configuration of the detectors: one class each, and of the frontend that all of them share.
+
+Beside its options every class tells, without torch, what the data and the checks must know:
+`output_rate_hz`, `context_s`, `shortest_window_s` and `window_multiple_s`.
+"""
+
+from bgb.config.model.eegnet import EegNetConfig
+from bgb.config.model.eventnet_unet import EventNetUnetConfig
+from bgb.config.model.frontend import FrontendConfig
+
+MODELS = {"eegnet": EegNetConfig, "eventnet_unet": EventNetUnetConfig}
+ModelConfig = EegNetConfig | EventNetUnetConfig
+
+__all__ = [
+    "MODELS",
+    "EegNetConfig",
+    "EventNetUnetConfig",
+    "FrontendConfig",
+    "ModelConfig",
+]
