@@ -7,14 +7,23 @@ Beside its options every class tells, without torch, what the data and the check
 from bgb.config.model.eegnet import EegNetConfig
 from bgb.config.model.eventnet_unet import EventNetUnetConfig
 from bgb.config.model.frontend import FrontendConfig
+from bgb.config.model.mamba_unet import MambaUnetConfig
+from bgb.config.model.spectral_ssm import SpectralSsmConfig
 
-MODELS = {"eegnet": EegNetConfig, "eventnet_unet": EventNetUnetConfig}
-ModelConfig = EegNetConfig | EventNetUnetConfig
+MODELS = {
+    "eegnet": EegNetConfig,
+    "eventnet_unet": EventNetUnetConfig,
+    "mamba_unet": MambaUnetConfig,
+    "spectral_ssm": SpectralSsmConfig,
+}
+ModelConfig = EegNetConfig | EventNetUnetConfig | MambaUnetConfig | SpectralSsmConfig
 
 __all__ = [
     "MODELS",
     "EegNetConfig",
     "EventNetUnetConfig",
     "FrontendConfig",
+    "MambaUnetConfig",
     "ModelConfig",
+    "SpectralSsmConfig",
 ]
