@@ -89,7 +89,8 @@ class MambaUnet(nn.Module):
 
     def encode(self, signal_BCT: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the coarsest features, and those of every level before its pool, finest first."""
-        features_BDT, skips = signal_BCT, list[Tensor]()
+        features_BDT = signal_BCT
+        skips: list[Tensor] = []
         for layer in self.encoder:
             skips.append(functional.elu(layer(features_BDT)))
             features_BDT = functional.max_pool1d(skips[-1], 2)
