@@ -26,10 +26,15 @@ each_model = pytest.mark.parametrize(
 
 
 def detector_of(
-    model: ModelConfig, window_s: int, *, signal: SignalSpec = SIGNAL, montage: str | None = None
+    model: ModelConfig,
+    window_s: int,
+    *,
+    signal: SignalSpec = SIGNAL,
+    montage: str | None = None,
+    seed: int = 0,
 ) -> Detector:
-    """Build a detector from seed 0."""
-    torch.manual_seed(0)
+    """Build a detector whose weights the seed decides."""
+    torch.manual_seed(seed)
     frontend = FrontendConfig(montage=montage or "double_banana")
     return build_detector(model, frontend, signal, window_s=window_s)
 
