@@ -28,7 +28,7 @@ class TrainConfig:
     frontend: FrontendConfig = option(FrontendConfig, "first layers of every detector")
     augment: AugmentConfig = option(AugmentConfig, "what is done to training windows")
     loss: LossConfig = option(LossConfig, "what is minimised")
-    optimizer: OptimizerConfig = option(OptimizerConfig, "AdamW and its schedule")
+    optimizer: OptimizerConfig = option(OptimizerConfig, "the optimiser and its schedule")
     trainer: TrainerConfig = option(TrainerConfig, "how long, on what, how often to look")
     logger: LoggerConfig = option(LoggerConfig, "where metrics go")
     postprocess: PostprocessConfig = option(PostprocessConfig, "from probabilities to events")

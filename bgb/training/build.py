@@ -31,7 +31,7 @@ from bgb.training.deadline import Deadline
 from bgb.training.lightning import trainer_options
 from bgb.training.loggers import build_loggers
 from bgb.training.losses import build_loss
-from bgb.training.module import Schedule, SeizureModule
+from bgb.training.module import Schedule, SeizureModule, Solver
 from bgb.training.nonfinite import NonfinitePolicy
 from bgb.training.processes import Together, check_devices
 from bgb.training.run_folder import RunFolder
@@ -118,6 +118,7 @@ def build_module(
         lr=optimizer.lr,
         weight_decay=optimizer.weight_decay,
         schedule=Schedule(optimizer.warmup_fraction, optimizer.final_fraction),
+        solver=Solver(optimizer.name, optimizer.beta2),
         gradient_clip=optimizer.gradient_clip,
         micro_batch=trainer.micro_batch,
         compiled_size=min(trainer.micro_batch or share, share) if trainer.compile else 0,

@@ -57,6 +57,8 @@ def test_every_group_has_options(group: str) -> None:
         ("data.windw_s=3", "did you mean data.window_s?"),
         ("+data.windw_s=3", "did you mean data.window_s?"),
         ("lr=3", "did you mean optimizer.lr?"),
+        ("optimizer.name=sgd", "optimizer.name='sgd' is not valid; choose one of"),
+        ("optimizer.beta2=1", "optimizer.beta2=1.0 must be in [0, 1)"),
         ("+nonsense=1", "unknown key 'nonsense'"),
         ("+data.corpus.labels=csv", "unknown key 'data.corpus.labels'"),
         ("data.window_s=-1", "data.window_s=-1 must be above 0"),
