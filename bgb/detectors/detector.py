@@ -10,14 +10,23 @@ from dataclasses import asdict
 
 from torch import Tensor, nn
 
-from bgb.config.model import EegNetConfig, EventNetUnetConfig, FrontendConfig, ModelConfig
+from bgb.config.model import (
+    EegNetConfig,
+    EventNetUnetConfig,
+    FrontendConfig,
+    LookAroundConfig,
+    ModelConfig,
+    SeizureTransformerConfig,
+)
 from bgb.detectors.eegnet import EegNet
 from bgb.detectors.eventnet_unet import EventNetUnet
 from bgb.detectors.frontend import Frontend
+from bgb.detectors.lookaround import LookAround
+from bgb.detectors.seizure_transformer import SeizureTransformer
 from bgb.eeg.signal import SignalSpec
 from bgb.errors import ConfigError
 
-Network = EegNet | EventNetUnet
+Network = EegNet | EventNetUnet | LookAround | SeizureTransformer
 _NOT_ARGUMENTS = ("name", "window_s")  # of a network: the window is that of the data
 
 
@@ -68,6 +77,10 @@ def _network(model: ModelConfig, num_channels: int, window_s: int) -> Network:
             network = EegNet(num_channels, window_s=window_s, **options)
         case EventNetUnetConfig():
             network = EventNetUnet(num_channels, window_s=window_s, **options)
+        case LookAroundConfig():
+            network = LookAround(num_channels, window_s=window_s, **options)
+        case SeizureTransformerConfig():
+            network = SeizureTransformer(num_channels, window_s=window_s, **options)
         case _:
             raise ConfigError(f"no detector is built from {type(model).__name__}")
     if window_s < network.receptive_field_s:

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from bgb.config.model import EegNetConfig, EventNetUnetConfig, FrontendConfig, ModelConfig
+from bgb.config.model import (
+    EegNetConfig,
+    EventNetUnetConfig,
+    FrontendConfig,
+    LookAroundConfig,
+    ModelConfig,
+    SeizureTransformerConfig,
+)
 from bgb.detectors import Detector, build_detector
 from bgb.eeg.montage import DOUBLE_BANANA, ELECTRODES
 from bgb.eeg.signal import SignalSpec
@@ -19,6 +26,20 @@ CATALOGUE: dict[str, tuple[ModelConfig, int]] = {
     "eegnet_short_segments": (EegNetConfig(rate_hz=128, segment_s=1, kernel_s=0.25), 7),
     "eventnet_unet": (EventNetUnetConfig(rate_hz=128, base_channels=4), 24),
     "eventnet_unet_odd": (EventNetUnetConfig(rate_hz=64, out_rate_hz=1, base_channels=4), 37),
+    "lookaround": (
+        LookAroundConfig(
+            rate_hz=32, target_s=4, before_s=5, after_s=3, width=12, layers=1, heads=3
+        ),
+        12,
+    ),
+    "seizure_transformer": (
+        SeizureTransformerConfig(rate_hz=64, base_channels=2, residual_blocks=2, layers=1, heads=2),
+        8,
+    ),
+    "seizure_transformer_even": (  # a kernel of 2, one logit a sample
+        SeizureTransformerConfig(rate_hz=32, out_rate_hz=32, base_channels=1, layers=1, heads=1),
+        25,
+    ),
 }
 each_model = pytest.mark.parametrize(
     ("model", "window_s"), CATALOGUE.values(), ids=CATALOGUE.keys()

@@ -7,14 +7,23 @@ Beside its options every class tells, without torch, what the data and the check
 from bgb.config.model.eegnet import EegNetConfig
 from bgb.config.model.eventnet_unet import EventNetUnetConfig
 from bgb.config.model.frontend import FrontendConfig
+from bgb.config.model.lookaround import LookAroundConfig
+from bgb.config.model.seizure_transformer import SeizureTransformerConfig
 
-MODELS = {"eegnet": EegNetConfig, "eventnet_unet": EventNetUnetConfig}
-ModelConfig = EegNetConfig | EventNetUnetConfig
+MODELS = {
+    "eegnet": EegNetConfig,
+    "eventnet_unet": EventNetUnetConfig,
+    "lookaround": LookAroundConfig,
+    "seizure_transformer": SeizureTransformerConfig,
+}
+ModelConfig = EegNetConfig | EventNetUnetConfig | LookAroundConfig | SeizureTransformerConfig
 
 __all__ = [
     "MODELS",
     "EegNetConfig",
     "EventNetUnetConfig",
     "FrontendConfig",
+    "LookAroundConfig",
     "ModelConfig",
+    "SeizureTransformerConfig",
 ]
