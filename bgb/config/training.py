@@ -56,6 +56,12 @@ class TrainerConfig:
     """How long, on what, and how often to look."""
 
     max_epochs: int = option(8, "epochs to train", unit="epochs")
+    budget_minutes: float | None = option(
+        None,
+        "training and validation end after so much time, if not after max_epochs, and the learning "
+        "rate with them; a clock decides, so the result is not reproducible",
+        unit="min",
+    )
     accelerator: str = option("auto", "auto, cpu or gpu")
     devices: int = option(1, "GPUs, or processes on the CPU, that share each batch")
     precision: str = option("32-true", "32-true or bf16-mixed")
@@ -104,6 +110,7 @@ class TrainerConfig:
             trainer__checkpoint_minutes=self.checkpoint_minutes,
             trainer__log_every_steps=self.log_every_steps,
             trainer__max_hours=self.max_hours,
+            trainer__budget_minutes=self.budget_minutes,
         )
         not_negative(
             trainer__threads=self.threads,
@@ -118,6 +125,12 @@ class TrainerConfig:
         one_of("trainer.nonfinite", self.nonfinite, ("raise", "skip"))
         one_of("trainer.monitor", self.monitor, MONITORS)
         one_of("trainer.resume", self.resume, ("auto", "never"))
+        require(
+            self.budget_minutes is None or self.devices == 1,
+            f"trainer.budget_minutes={self.budget_minutes} is for one device: the clocks of "
+            f"trainer.devices={self.devices} processes would give them different learning rates; "
+            "leave it out, or set trainer.devices=1",
+        )
         require(0 <= self.ema_decay < 1, f"trainer.ema_decay={self.ema_decay} must be in [0, 1)")
 
     @property

@@ -24,6 +24,7 @@ from bgb.evaluation.progress import WindowProgress
 from bgb.evaluation.stitching import check_window
 from bgb.evaluation.validation import validate
 from bgb.training.averaging import MovingAverage
+from bgb.training.budget import Budget
 from bgb.training.callbacks import FirstStep, Metrics
 from bgb.training.checkpoint import AtomicCheckpointIO, Checkpoints
 from bgb.training.collectives import check_compiled, synchronise_norms
@@ -96,6 +97,7 @@ def build_module(
     *,
     failures: Path | None = None,
     recordings: Sequence[str] = (),
+    budget: Budget | None = None,
 ) -> SeizureModule:
     """Wrap a detector with loss, optimiser and schedule.
 
@@ -103,6 +105,7 @@ def build_module(
     ----------
     failures : folder of the files that reproduce a step that is not finite; None = none.
     recordings : ids of the train split, to name such windows.
+    budget : of time, that the learning rate follows; None = optimiser steps alone count.
 
     Raises
     ------
@@ -131,6 +134,7 @@ def build_module(
         ),
         loss=build_loss(config.loss),
         augmentation=build_augmentation(config.augment, detector.frontend.signal, seed=config.seed),
+        time_share=(budget or Budget()).share,
         config_text=dump_config(config),
     )
 
@@ -166,6 +170,7 @@ def build_validation(
     data: EegDataModule,
     detector: Detector,
     deadline: Deadline | None = None,
+    budget: Budget | None = None,
 ) -> Validation:
     """Build the callback that scores whole recordings of a bounded part of dev."""
     trainer, part = config.trainer, choose_dev(config, data.cache, detector)
@@ -198,6 +203,7 @@ def build_validation(
         every_epochs=trainer.val_every_epochs,
         full_every_epochs=trainer.val_full_every_epochs,
         deadline=deadline,
+        budget=budget,
     )
 
 
@@ -230,6 +236,8 @@ def _callbacks(
     if trainer.ema_decay:
         device = find_device(trainer.accelerator)
         callbacks.append(MovingAverage(trainer.ema_decay, device))
+    if trainer.budget_minutes is not None:
+        callbacks.append(validation.budget)
 
     def score() -> float | None:
         return validation.latest.get(trainer.monitor)
@@ -253,6 +261,7 @@ def _callbacks(
             score=score,
             mode=trainer.monitor_mode,
             minutes=trainer.checkpoint_minutes,
+            cut_short=lambda: validation.budget.is_over,
             saved=saved,
         ),
     ]

@@ -38,8 +38,16 @@ class Schedule(NamedTuple):
     warmup_fraction: float
     final_fraction: float
 
-    def factor(self, step: int, num_steps: int) -> float:
-        """Return the share of the peak rate at which optimiser step `step` (from 0) is taken."""
+    def factor(self, step: int, num_steps: int, *, time_share: float = 0.0) -> float:
+        """Return the share of the peak rate at which optimiser step `step` (from 0) is taken.
+
+        Parameters
+        ----------
+        time_share : part of a time budget that is spent: what ends first decides.
+        """
+        return self._factor(max(step, time_share * (num_steps - 1)), num_steps)
+
+    def _factor(self, step: float, num_steps: int) -> float:
         num_warmup = round(self.warmup_fraction * num_steps)
         if step < num_warmup:
             return (step + 1) / (num_warmup + 1)
@@ -87,6 +95,7 @@ class SeizureModule(pl.LightningModule):
     compiled_size : windows that go through a compiled detector; other numbers of them, as at the
         end of an epoch, go through the plain one and compile nothing again. 0 = not compiled.
     nonfinite : what to do with a step that is not finite.
+    time_share : part of the training's time budget that is spent.
     """
 
     def __init__(
@@ -103,6 +112,7 @@ class SeizureModule(pl.LightningModule):
         augmentation: Augmentation | None = None,
         compiled_size: int = 0,
         nonfinite: NonfinitePolicy = NonfinitePolicy(),  # noqa: B008 - frozen
+        time_share: Callable[[], float] = lambda: 0.0,
         config_text: str = "",
     ) -> None:
         super().__init__()
@@ -121,6 +131,7 @@ class SeizureModule(pl.LightningModule):
         self.compiled = _compile(detector) if compiled_size else detector.forward
         self.nonfinite = nonfinite
         self.num_skipped = 0
+        self.time_share = time_share
         self.config_text = config_text
 
     def forward(self, tiles_BSCR: Tensor, present_BC: Tensor) -> Tensor:
@@ -175,7 +186,11 @@ class SeizureModule(pl.LightningModule):
             on_gpu=self.device.type == "cuda",
         )
         num_steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = LambdaLR(optimizer, lambda step: self.schedule.factor(step, num_steps))
+
+        def factor(step: int) -> float:
+            return self.schedule.factor(step, num_steps, time_share=self.time_share())
+
+        scheduler = LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:  # Any: Lightning's signature
