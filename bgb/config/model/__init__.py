@@ -4,16 +4,25 @@ Beside its options every class tells, without torch, what the data and the check
 `output_rate_hz`, `context_s`, `shortest_window_s` and `window_multiple_s`.
 """
 
+from bgb.config.model.deepsoz import DeepSozConfig
 from bgb.config.model.eegnet import EegNetConfig
+from bgb.config.model.eegwavenet import EegWaveNetConfig
 from bgb.config.model.eventnet_unet import EventNetUnetConfig
 from bgb.config.model.frontend import FrontendConfig
 
-MODELS = {"eegnet": EegNetConfig, "eventnet_unet": EventNetUnetConfig}
-ModelConfig = EegNetConfig | EventNetUnetConfig
+MODELS = {
+    "deepsoz": DeepSozConfig,
+    "eegnet": EegNetConfig,
+    "eegwavenet": EegWaveNetConfig,
+    "eventnet_unet": EventNetUnetConfig,
+}
+ModelConfig = DeepSozConfig | EegNetConfig | EegWaveNetConfig | EventNetUnetConfig
 
 __all__ = [
     "MODELS",
+    "DeepSozConfig",
     "EegNetConfig",
+    "EegWaveNetConfig",
     "EventNetUnetConfig",
     "FrontendConfig",
     "ModelConfig",
