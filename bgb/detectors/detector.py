@@ -11,14 +11,18 @@ from dataclasses import asdict
 from torch import Tensor, nn
 
 from bgb.config.model import (
+    DeepSozConfig,
     EegNetConfig,
+    EegWaveNetConfig,
     EventNetUnetConfig,
     FrontendConfig,
     LookAroundConfig,
     ModelConfig,
     SeizureTransformerConfig,
 )
+from bgb.detectors.deepsoz import DeepSoz
 from bgb.detectors.eegnet import EegNet
+from bgb.detectors.eegwavenet import EegWaveNet
 from bgb.detectors.eventnet_unet import EventNetUnet
 from bgb.detectors.frontend import Frontend
 from bgb.detectors.lookaround import LookAround
@@ -26,7 +30,7 @@ from bgb.detectors.seizure_transformer import SeizureTransformer
 from bgb.eeg.signal import SignalSpec
 from bgb.errors import ConfigError
 
-Network = EegNet | EventNetUnet | LookAround | SeizureTransformer
+Network = DeepSoz | EegNet | EegWaveNet | EventNetUnet | LookAround | SeizureTransformer
 _NOT_ARGUMENTS = ("name", "window_s")  # of a network: the window is that of the data
 
 
@@ -73,8 +77,12 @@ def _network(model: ModelConfig, num_channels: int, window_s: int) -> Network:
     options = {name: value for name, value in asdict(model).items() if name not in _NOT_ARGUMENTS}
     network: Network
     match model:
+        case DeepSozConfig():
+            network = DeepSoz(num_channels, window_s=window_s, **options)
         case EegNetConfig():
             network = EegNet(num_channels, window_s=window_s, **options)
+        case EegWaveNetConfig():
+            network = EegWaveNet(num_channels, window_s=window_s, **options)
         case EventNetUnetConfig():
             network = EventNetUnet(num_channels, window_s=window_s, **options)
         case LookAroundConfig():

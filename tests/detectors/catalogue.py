@@ -4,10 +4,13 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from bgb.config.model import (
+    DeepSozConfig,
     EegNetConfig,
+    EegWaveNetConfig,
     EventNetUnetConfig,
     FrontendConfig,
     LookAroundConfig,
@@ -22,6 +25,8 @@ SIGNAL = SignalSpec("electrodes", ELECTRODES, 128)
 BIPOLAR_SIGNAL = SignalSpec("double_banana", DOUBLE_BANANA, 128)
 # Name of the test -> configuration, window in seconds; twice the window must be a window, too.
 CATALOGUE: dict[str, tuple[ModelConfig, int]] = {
+    "deepsoz": (DeepSozConfig(rate_hz=64, feedforward_width=16, lstm_width=8), 10),
+    "eegwavenet": (EegWaveNetConfig(rate_hz=128, segment_s=4, scale_width=4), 12),
     "eegnet": (EegNetConfig(rate_hz=64, segment_s=4), 12),
     "eegnet_short_segments": (EegNetConfig(rate_hz=128, segment_s=1, kernel_s=0.25), 7),
     "eventnet_unet": (EventNetUnetConfig(rate_hz=128, base_channels=4), 24),
@@ -71,3 +76,28 @@ def windows(window_s: int, *, batch: int = 3, signal: SignalSpec = SIGNAL) -> tu
 def num_logits(detector: Detector, window_s: int) -> int:
     """Return the logits of a window: one a step of its judged part."""
     return round((window_s - sum(detector.context_s)) * detector.out_rate_hz)
+
+
+def full_size(model: ModelConfig, *, window_s: int, montage: str) -> nn.Module:
+    """Build the network on the device "meta", where tensors have shapes and no numbers."""
+    signal = SignalSpec("electrodes", ELECTRODES, 256)
+    with torch.device("meta"):
+        return detector_of(model, window_s, signal=signal, montage=montage).network.eval()
+
+
+def num_parameters(model: ModelConfig, *, montage: str = "double_banana") -> int:
+    """Count the parameters of a network of full size."""
+    network = full_size(model, window_s=model.window_s, montage=montage)
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def forward_flops(
+    model: ModelConfig, *, window_s: int | None = None, montage: str = "double_banana"
+) -> int:
+    """Count the operations in the matrix products and convolutions of one window, forward."""
+    window_s = window_s or model.window_s
+    network = full_size(model, window_s=window_s, montage=montage)
+    num_channels = 18 if montage == "double_banana" else 19
+    with FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, num_channels, window_s * model.rate_hz, device="meta"))
+    return int(counter.get_total_flops())

@@ -4,23 +4,36 @@ Beside its options every class tells, without torch, what the data and the check
 `output_rate_hz`, `context_s`, `shortest_window_s` and `window_multiple_s`.
 """
 
+from bgb.config.model.deepsoz import DeepSozConfig
 from bgb.config.model.eegnet import EegNetConfig
+from bgb.config.model.eegwavenet import EegWaveNetConfig
 from bgb.config.model.eventnet_unet import EventNetUnetConfig
 from bgb.config.model.frontend import FrontendConfig
 from bgb.config.model.lookaround import LookAroundConfig
 from bgb.config.model.seizure_transformer import SeizureTransformerConfig
 
 MODELS = {
+    "deepsoz": DeepSozConfig,
     "eegnet": EegNetConfig,
+    "eegwavenet": EegWaveNetConfig,
     "eventnet_unet": EventNetUnetConfig,
     "lookaround": LookAroundConfig,
     "seizure_transformer": SeizureTransformerConfig,
 }
-ModelConfig = EegNetConfig | EventNetUnetConfig | LookAroundConfig | SeizureTransformerConfig
+ModelConfig = (
+    DeepSozConfig
+    | EegNetConfig
+    | EegWaveNetConfig
+    | EventNetUnetConfig
+    | LookAroundConfig
+    | SeizureTransformerConfig
+)
 
 __all__ = [
     "MODELS",
+    "DeepSozConfig",
     "EegNetConfig",
+    "EegWaveNetConfig",
     "EventNetUnetConfig",
     "FrontendConfig",
     "LookAroundConfig",
