@@ -17,8 +17,10 @@ from bgb.config.model import (
     EventNetUnetConfig,
     FrontendConfig,
     LookAroundConfig,
+    MambaUnetConfig,
     ModelConfig,
     SeizureTransformerConfig,
+    SpectralSsmConfig,
 )
 from bgb.detectors.deepsoz import DeepSoz
 from bgb.detectors.eegnet import EegNet
@@ -26,11 +28,22 @@ from bgb.detectors.eegwavenet import EegWaveNet
 from bgb.detectors.eventnet_unet import EventNetUnet
 from bgb.detectors.frontend import Frontend
 from bgb.detectors.lookaround import LookAround
+from bgb.detectors.mamba_unet import MambaUnet
 from bgb.detectors.seizure_transformer import SeizureTransformer
+from bgb.detectors.spectral_ssm import SpectralSsm
 from bgb.eeg.signal import SignalSpec
 from bgb.errors import ConfigError
 
-Network = DeepSoz | EegNet | EegWaveNet | EventNetUnet | LookAround | SeizureTransformer
+Network = (
+    DeepSoz
+    | EegNet
+    | EegWaveNet
+    | EventNetUnet
+    | LookAround
+    | MambaUnet
+    | SeizureTransformer
+    | SpectralSsm
+)
 _NOT_ARGUMENTS = ("name", "window_s")  # of a network: the window is that of the data
 
 
@@ -87,8 +100,12 @@ def _network(model: ModelConfig, num_channels: int, window_s: int) -> Network:
             network = EventNetUnet(num_channels, window_s=window_s, **options)
         case LookAroundConfig():
             network = LookAround(num_channels, window_s=window_s, **options)
+        case MambaUnetConfig():
+            network = MambaUnet(num_channels, window_s=window_s, **options)
         case SeizureTransformerConfig():
             network = SeizureTransformer(num_channels, window_s=window_s, **options)
+        case SpectralSsmConfig():
+            network = SpectralSsm(num_channels, window_s=window_s, **options)
         case _:
             raise ConfigError(f"no detector is built from {type(model).__name__}")
     if window_s < network.receptive_field_s:

@@ -10,7 +10,9 @@ from bgb.config.model.eegwavenet import EegWaveNetConfig
 from bgb.config.model.eventnet_unet import EventNetUnetConfig
 from bgb.config.model.frontend import FrontendConfig
 from bgb.config.model.lookaround import LookAroundConfig
+from bgb.config.model.mamba_unet import MambaUnetConfig
 from bgb.config.model.seizure_transformer import SeizureTransformerConfig
+from bgb.config.model.spectral_ssm import SpectralSsmConfig
 
 MODELS = {
     "deepsoz": DeepSozConfig,
@@ -18,7 +20,9 @@ MODELS = {
     "eegwavenet": EegWaveNetConfig,
     "eventnet_unet": EventNetUnetConfig,
     "lookaround": LookAroundConfig,
+    "mamba_unet": MambaUnetConfig,
     "seizure_transformer": SeizureTransformerConfig,
+    "spectral_ssm": SpectralSsmConfig,
 }
 ModelConfig = (
     DeepSozConfig
@@ -26,7 +30,9 @@ ModelConfig = (
     | EegWaveNetConfig
     | EventNetUnetConfig
     | LookAroundConfig
+    | MambaUnetConfig
     | SeizureTransformerConfig
+    | SpectralSsmConfig
 )
 
 __all__ = [
@@ -37,6 +43,8 @@ __all__ = [
     "EventNetUnetConfig",
     "FrontendConfig",
     "LookAroundConfig",
+    "MambaUnetConfig",
     "ModelConfig",
     "SeizureTransformerConfig",
+    "SpectralSsmConfig",
 ]
