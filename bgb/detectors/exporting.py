@@ -29,9 +29,7 @@ _EXAMPLES = 2  # a batch of 0 or 1 would be taken for a constant
 def export_detector(detector: Detector) -> ExportedProgram:
     """Return the detector in evaluation mode, on the CPU, for batches of any size."""
     free = {0: Dim("batch")}
-    with torch.no_grad(), warnings.catch_warnings():
-        # An LSTM keeps a list of its own parameters, which torch takes for tensors made here.
-        warnings.filterwarnings("ignore", r".*_flat_weights.* were assigned during export")
+    with torch.no_grad():
         return torch.export.export(
             copy.deepcopy(detector).cpu().eval(),
             random_windows(detector, _EXAMPLES, seed=0),

@@ -20,7 +20,6 @@ from bgb.data.module import EegDataModule
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector, build_detector
 from bgb.detectors.augment import build_augmentation
-from bgb.detectors.compiling import check_lstm
 from bgb.evaluation.progress import WindowProgress
 from bgb.evaluation.stitching import check_window
 from bgb.evaluation.validation import validate
@@ -114,12 +113,10 @@ def build_module(
     """
     optimizer, trainer, batch_size = config.optimizer, config.trainer, config.data.batch_size
     check_pieces(detector, micro_batch=trainer.micro_batch, batch_size=batch_size)
-    share, device = batch_size // trainer.devices, find_device(trainer.accelerator)
-    if trainer.compile:
-        check_lstm(detector, device)
+    share = batch_size // trainer.devices
     if trainer.devices > 1:
         check_compiled(detector, trainer.devices, compiled=trainer.compile, batch_size=batch_size)
-        synchronise_norms(detector, device)
+        synchronise_norms(detector, find_device(trainer.accelerator))
     return SeizureModule(
         detector,
         lr=optimizer.lr,

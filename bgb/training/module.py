@@ -22,7 +22,6 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector
 from bgb.detectors.augment import Augmentation
-from bgb.detectors.compiling import compile_detector
 from bgb.errors import ConfigError, RunError
 from bgb.training.collectives import add_up
 from bgb.training.losses import StepLoss
@@ -129,7 +128,7 @@ class SeizureModule(pl.LightningModule):
         self.micro_batch = micro_batch
         self.compiled_size = compiled_size
         # The function, not the module: names in a state_dict stay, validation runs any shape.
-        self.compiled = compile_detector(detector) if compiled_size else detector.forward
+        self.compiled = _compile(detector) if compiled_size else detector.forward
         self.nonfinite = nonfinite
         self.num_skipped = 0
         self.time_share = time_share
@@ -265,6 +264,11 @@ class SeizureModule(pl.LightningModule):
         )
         self.nonfinite.decide(f"{text}; kept in {path}" if path else text, self.num_skipped)
         self.num_skipped += 1
+
+
+def _compile(detector: Detector) -> Callable[[Tensor, Tensor], Tensor]:
+    """Compile for fixed shapes, in one graph: whatever breaks it is an error, not a slow step."""
+    return torch.compile(detector.forward, dynamic=False, fullgraph=True)
 
 
 def parameter_groups(
