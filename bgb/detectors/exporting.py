@@ -29,7 +29,9 @@ _EXAMPLES = 2  # a batch of 0 or 1 would be taken for a constant
 def export_detector(detector: Detector) -> ExportedProgram:
     """Return the detector in evaluation mode, on the CPU, for batches of any size."""
     free = {0: Dim("batch")}
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # Weights that an LSTM flattens anew in every call.
+        warnings.filterwarnings("ignore", r"The tensor attributes? .*_flat_weights", UserWarning)
         return torch.export.export(
             copy.deepcopy(detector).cpu().eval(),
             random_windows(detector, _EXAMPLES, seed=0),
