@@ -252,17 +252,7 @@ class SeizureModule(pl.LightningModule):
 
 
 def _compile(detector: Detector) -> Callable[[Tensor, Tensor], Tensor]:
-    """Compile for fixed shapes, in one graph: whatever breaks it is an error, not a slow step.
-
-    Raises
-    ------
-    ConfigError : the detector is recurrent, which torch 2.13 compiles nowhere.
-    """
-    if any(isinstance(layer, nn.RNNBase) for layer in detector.modules()):
-        raise ConfigError(
-            f"trainer.compile=true: torch does not compile the recurrent layers of "
-            f"{type(detector.network).__name__}; set trainer.compile=false"
-        )
+    """Compile for fixed shapes, in one graph: whatever breaks it is an error, not a slow step."""
     return torch.compile(detector.forward, dynamic=False, fullgraph=True)
 
 
