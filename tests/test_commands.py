@@ -273,3 +273,13 @@ def test_pruned_run_keeps_what_its_commands_need(place: Workplace) -> None:
         assert place.type(*SMOKE).stdout == place.output
     finally:
         last.write_bytes(content)
+
+
+def test_export_writes_one_onnx_file_and_says_how_to_feed_it(place: Workplace) -> None:
+    done = place.type("export", f"run={place.run}", "out=exported/detector.onnx")
+    file = place.folder / "exported" / "detector.onnx"
+    assert file.is_file()
+    assert [path.name for path in file.parent.iterdir()] == ["detector.onnx"]
+    assert "tiles_BSCR  int16 (batch, 60, 19, 256)" in done.stdout
+    assert "logits equal to" in done.stdout
+    assert not done.stderr

@@ -193,6 +193,14 @@ class DetectConfig:
 
 
 @dataclass(frozen=True)
+class ExportConfig:
+    """`python -m bgb.export run=<folder> out=<file>.onnx`: a trained detector as an ONNX file."""
+
+    run: str = required("run folder of the detector")
+    out: str = option("detector.onnx", "the file to write")
+
+
+@dataclass(frozen=True)
 class PlanConfig(TrainConfig):
     """`python -m bgb.plan` with the overrides of a training: jobs, hours and dollars beforehand."""
 
@@ -227,6 +235,7 @@ COMMANDS = {
     "evaluate": EvaluateConfig,
     "cache": CacheConfig,
     "detect": DetectConfig,
+    "export": ExportConfig,
     "plan": PlanConfig,
     "storage": StorageConfig,
     "runs": RunsConfig,
@@ -236,6 +245,7 @@ CommandConfig = (
     | EvaluateConfig
     | CacheConfig
     | DetectConfig
+    | ExportConfig
     | PlanConfig
     | StorageConfig
     | RunsConfig

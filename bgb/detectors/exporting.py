@@ -9,9 +9,11 @@ detector's window. ONNX needs the extra `bgb[export]`.
 
 # Shapes: B batch, S seconds, C cached channels, R samples a second, K output steps
 
+import contextlib
 import copy
 import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -29,7 +31,9 @@ _EXAMPLES = 2  # a batch of 0 or 1 would be taken for a constant
 def export_detector(detector: Detector) -> ExportedProgram:
     """Return the detector in evaluation mode, on the CPU, for batches of any size."""
     free = {0: Dim("batch")}
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # Weights that an LSTM flattens anew in every call.
+        warnings.filterwarnings("ignore", r"The tensor attributes? .*_flat_weights", UserWarning)
         return torch.export.export(
             copy.deepcopy(detector).cpu().eval(),
             random_windows(detector, _EXAMPLES, seed=0),
@@ -39,24 +43,19 @@ def export_detector(detector: Detector) -> ExportedProgram:
 
 def to_onnx(program: ExportedProgram, path: Path) -> None:
     """Write an exported detector as one ONNX file, with the names of inputs and output above."""
-    # It warns of torchvision, which bgb has no use for, and of a deprecation inside torch.
-    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
-            model = torch.onnx.export(
-                program, input_names=_INPUTS, output_names=[_OUTPUT], dynamo=True, verbose=False
-            )
-    finally:
-        logger.setLevel(level)
+    with _quiet():
+        model = torch.onnx.export(
+            program, input_names=_INPUTS, output_names=[_OUTPUT], dynamo=True, verbose=False
+        )
     assert model is not None  # None is for writing a file itself
     write_bytes(path, model.model_proto.SerializeToString())
 
 
 def onnx_difference(detector: Detector, path: Path, *, batches: tuple[int, ...] = (1, 5)) -> float:
-    """Return the largest difference between the logits of an ONNX file and of its detector."""
+    """Return the largest difference between the logits of an ONNX file and of its detector.
+
+    That of a logit beyond +-1 is relative.
+    """
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -67,8 +66,24 @@ def onnx_difference(detector: Detector, path: Path, *, batches: tuple[int, ...] 
         (logits_BK,) = session.run([_OUTPUT], feed)
         with torch.no_grad():
             expected_BK = detector(*windows)
-        differences.append(float((torch.from_numpy(logits_BK) - expected_BK).abs().max()))
+        scale_BK = expected_BK.abs().clamp_min(1)
+        differences.append(
+            float(((torch.from_numpy(logits_BK) - expected_BK) / scale_BK).abs().max())
+        )
     return max(differences)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back what the exporter tells of its passes, of torchvision, and of torch's own age."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
+            yield
+    finally:
+        logging.disable(before)
 
 
 def random_windows(detector: Detector, batch: int, *, seed: int) -> tuple[Tensor, Tensor]:
