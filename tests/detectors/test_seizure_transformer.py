@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bgb.config.model import SeizureTransformerConfig
-from bgb.detectors.seizure_transformer import SeizureTransformer, _positions
+from bgb.detectors.seizure_transformer import SeizureTransformer, _positions, _UpConvolution
 from bgb.errors import ConfigError
 
 
@@ -56,6 +56,23 @@ def test_logits_are_means_of_the_published_ones() -> None:
     torch.testing.assert_close(pooled(signal_BCT), expected)
 
 
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+def test_phases_equal_repetition_and_convolution(kernel: int) -> None:
+    torch.manual_seed(0)
+    layer = _UpConvolution(6, 5, kernel, padding=kernel // 2)
+    features_BDT = torch.randn(2, 6, 11)
+    expected = layer(features_BDT)
+    assert expected.shape == (2, 5, 22)
+    torch.testing.assert_close(layer._phases(features_BDT), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_inference_mode_gives_the_same_logits() -> None:
+    network, signal_BCT = tiny(), torch.randn(2, 3, 8 * 64)
+    expected = network(signal_BCT)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(signal_BCT), expected, atol=1e-5, rtol=1e-5)
+
+
 def test_odd_lengths_are_padded_and_cropped() -> None:
     network = tiny(rate_hz=50, out_rate_hz=50)
     signal_BCT = torch.randn(2, 3, 50 * 5)  # 7.8 steps of the transformer
@@ -78,10 +95,8 @@ def test_positions_are_those_of_the_paper() -> None:
 
 
 def test_layers_begin_different() -> None:
-    with torch.device("cpu"):
-        first, second = SeizureTransformer(
-            3, rate_hz=64, window_s=8, base_channels=1, layers=2, heads=1
-        ).transformer
+    network = SeizureTransformer(3, rate_hz=64, window_s=8, base_channels=1, layers=2, heads=1)
+    first, second = network.transformer
     assert not torch.equal(first.linear1.weight, second.linear1.weight)
 
 
