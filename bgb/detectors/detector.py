@@ -16,17 +16,21 @@ from bgb.config.model import (
     EegWaveNetConfig,
     EventNetUnetConfig,
     FrontendConfig,
+    MambaUnetConfig,
     ModelConfig,
+    SpectralSsmConfig,
 )
 from bgb.detectors.deepsoz import DeepSoz
 from bgb.detectors.eegnet import EegNet
 from bgb.detectors.eegwavenet import EegWaveNet
 from bgb.detectors.eventnet_unet import EventNetUnet
 from bgb.detectors.frontend import Frontend
+from bgb.detectors.mamba_unet import MambaUnet
+from bgb.detectors.spectral_ssm import SpectralSsm
 from bgb.eeg.signal import SignalSpec
 from bgb.errors import ConfigError
 
-Network = DeepSoz | EegNet | EegWaveNet | EventNetUnet
+Network = DeepSoz | EegNet | EegWaveNet | EventNetUnet | MambaUnet | SpectralSsm
 _NOT_ARGUMENTS = ("name", "window_s")  # of a network: the window is that of the data
 
 
@@ -81,6 +85,10 @@ def _network(model: ModelConfig, num_channels: int, window_s: int) -> Network:
             network = EegNet(num_channels, window_s=window_s, **options)
         case EventNetUnetConfig():
             network = EventNetUnet(num_channels, window_s=window_s, **options)
+        case MambaUnetConfig():
+            network = MambaUnet(num_channels, window_s=window_s, **options)
+        case SpectralSsmConfig():
+            network = SpectralSsm(num_channels, window_s=window_s, **options)
         case _:
             raise ConfigError(f"no detector is built from {type(model).__name__}")
     if window_s < network.receptive_field_s:

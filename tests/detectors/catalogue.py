@@ -13,7 +13,9 @@ from bgb.config.model import (
     EegWaveNetConfig,
     EventNetUnetConfig,
     FrontendConfig,
+    MambaUnetConfig,
     ModelConfig,
+    SpectralSsmConfig,
 )
 from bgb.detectors import Detector, build_detector
 from bgb.eeg.montage import DOUBLE_BANANA, ELECTRODES
@@ -22,6 +24,7 @@ from bgb.eeg.signal import SignalSpec
 SIGNAL = SignalSpec("electrodes", ELECTRODES, 128)
 BIPOLAR_SIGNAL = SignalSpec("double_banana", DOUBLE_BANANA, 128)
 # Name of the test -> configuration, window in seconds; twice the window must be a window, too.
+_TINY_STATE = {"num_features": 16, "num_layers": 2, "state_features": 8, "head_features": 8}
 CATALOGUE: dict[str, tuple[ModelConfig, int]] = {
     "deepsoz": (DeepSozConfig(rate_hz=64, feedforward_width=16, lstm_width=8), 10),
     "eegwavenet": (EegWaveNetConfig(rate_hz=128, segment_s=4, scale_width=4), 12),
@@ -29,6 +32,12 @@ CATALOGUE: dict[str, tuple[ModelConfig, int]] = {
     "eegnet_short_segments": (EegNetConfig(rate_hz=128, segment_s=1, kernel_s=0.25), 7),
     "eventnet_unet": (EventNetUnetConfig(rate_hz=128, base_channels=4), 24),
     "eventnet_unet_odd": (EventNetUnetConfig(rate_hz=64, out_rate_hz=1, base_channels=4), 37),
+    "mamba_unet": (MambaUnetConfig(rate_hz=64, num_levels=2, **_TINY_STATE), 7),
+    "spectral_ssm": (SpectralSsmConfig(rate_hz=64, top_hz=32, band_features=4, **_TINY_STATE), 40),
+    "spectral_ssm_causal": (
+        SpectralSsmConfig(rate_hz=64, top_hz=20, causal=True, band_features=4, **_TINY_STATE),
+        13,
+    ),
 }
 each_model = pytest.mark.parametrize(
     ("model", "window_s"), CATALOGUE.values(), ids=CATALOGUE.keys()

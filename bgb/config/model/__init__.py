@@ -9,14 +9,25 @@ from bgb.config.model.eegnet import EegNetConfig
 from bgb.config.model.eegwavenet import EegWaveNetConfig
 from bgb.config.model.eventnet_unet import EventNetUnetConfig
 from bgb.config.model.frontend import FrontendConfig
+from bgb.config.model.mamba_unet import MambaUnetConfig
+from bgb.config.model.spectral_ssm import SpectralSsmConfig
 
 MODELS = {
     "deepsoz": DeepSozConfig,
     "eegnet": EegNetConfig,
     "eegwavenet": EegWaveNetConfig,
     "eventnet_unet": EventNetUnetConfig,
+    "mamba_unet": MambaUnetConfig,
+    "spectral_ssm": SpectralSsmConfig,
 }
-ModelConfig = DeepSozConfig | EegNetConfig | EegWaveNetConfig | EventNetUnetConfig
+ModelConfig = (
+    DeepSozConfig
+    | EegNetConfig
+    | EegWaveNetConfig
+    | EventNetUnetConfig
+    | MambaUnetConfig
+    | SpectralSsmConfig
+)
 
 __all__ = [
     "MODELS",
@@ -25,5 +36,7 @@ __all__ = [
     "EegWaveNetConfig",
     "EventNetUnetConfig",
     "FrontendConfig",
+    "MambaUnetConfig",
     "ModelConfig",
+    "SpectralSsmConfig",
 ]
