@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bgb.detectors.precision import as_typed
+
 
 class DeepSoz(nn.Module):
     """Gather the channels of each second, then judge each second in the light of the window.
@@ -58,7 +60,8 @@ class DeepSoz(nn.Module):
             batch, num_channels, num_samples // self.rate_hz, self.rate_hz
         )
         seconds_BKD = self.gather(signal_BCKD)
-        states_BKD, _ = self.lstm(seconds_BKD)
+        with as_typed(signal_BCT):  # 600 steps in bf16 would forget
+            states_BKD, _ = self.lstm(seconds_BKD.float())
         logits_BK: Tensor = self.head(states_BKD)[..., 0]
         return logits_BK
 

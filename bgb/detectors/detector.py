@@ -15,6 +15,7 @@ from bgb.config.model import (
     EegNetConfig,
     EegWaveNetConfig,
     EventNetUnetConfig,
+    EvoBrainConfig,
     FrontendConfig,
     MambaUnetConfig,
     ModelConfig,
@@ -24,13 +25,15 @@ from bgb.detectors.deepsoz import DeepSoz
 from bgb.detectors.eegnet import EegNet
 from bgb.detectors.eegwavenet import EegWaveNet
 from bgb.detectors.eventnet_unet import EventNetUnet
+from bgb.detectors.evobrain import EvoBrain
 from bgb.detectors.frontend import Frontend
 from bgb.detectors.mamba_unet import MambaUnet
 from bgb.detectors.spectral_ssm import SpectralSsm
 from bgb.eeg.signal import SignalSpec
 from bgb.errors import ConfigError
 
-Network = DeepSoz | EegNet | EegWaveNet | EventNetUnet | MambaUnet | SpectralSsm
+Network = DeepSoz | EegNet | EegWaveNet | EventNetUnet | EvoBrain | MambaUnet | SpectralSsm
+_NOT_ONE_GRAPH = (DeepSoz,)  # torch compiles what stands before and after an LSTM
 _NOT_ARGUMENTS = ("name", "window_s")  # of a network: the window is that of the data
 
 
@@ -44,6 +47,7 @@ class Detector(nn.Module):
     window_s : seconds of a window.
     context_s : seconds at the left and right of a window that are seen and not judged.
     receptive_field_s : the shortest window that makes sense.
+    is_one_graph : torch.compile takes it whole.
     """
 
     def __init__(self, frontend: Frontend, network: Network) -> None:
@@ -55,6 +59,7 @@ class Detector(nn.Module):
         self.window_s: int = network.window_s
         self.context_s: tuple[int, int] = network.context_s
         self.receptive_field_s: float = network.receptive_field_s
+        self.is_one_graph = not isinstance(network, _NOT_ONE_GRAPH)
 
     def forward(self, tiles_BSCR: Tensor, present_BC: Tensor) -> Tensor:
         """Return logits of the judged part, (B, K), for int16 tiles and electrodes present.
@@ -85,6 +90,8 @@ def _network(model: ModelConfig, num_channels: int, window_s: int) -> Network:
             network = EegNet(num_channels, window_s=window_s, **options)
         case EventNetUnetConfig():
             network = EventNetUnet(num_channels, window_s=window_s, **options)
+        case EvoBrainConfig():
+            network = EvoBrain(num_channels, window_s=window_s, **options)
         case MambaUnetConfig():
             network = MambaUnet(num_channels, window_s=window_s, **options)
         case SpectralSsmConfig():

@@ -8,6 +8,7 @@ from bgb.config.model.deepsoz import DeepSozConfig
 from bgb.config.model.eegnet import EegNetConfig
 from bgb.config.model.eegwavenet import EegWaveNetConfig
 from bgb.config.model.eventnet_unet import EventNetUnetConfig
+from bgb.config.model.evobrain import EvoBrainConfig
 from bgb.config.model.frontend import FrontendConfig
 from bgb.config.model.mamba_unet import MambaUnetConfig
 from bgb.config.model.spectral_ssm import SpectralSsmConfig
@@ -17,6 +18,7 @@ MODELS = {
     "eegnet": EegNetConfig,
     "eegwavenet": EegWaveNetConfig,
     "eventnet_unet": EventNetUnetConfig,
+    "evobrain": EvoBrainConfig,
     "mamba_unet": MambaUnetConfig,
     "spectral_ssm": SpectralSsmConfig,
 }
@@ -25,6 +27,7 @@ ModelConfig = (
     | EegNetConfig
     | EegWaveNetConfig
     | EventNetUnetConfig
+    | EvoBrainConfig
     | MambaUnetConfig
     | SpectralSsmConfig
 )
@@ -35,6 +38,7 @@ __all__ = [
     "EegNetConfig",
     "EegWaveNetConfig",
     "EventNetUnetConfig",
+    "EvoBrainConfig",
     "FrontendConfig",
     "MambaUnetConfig",
     "ModelConfig",
