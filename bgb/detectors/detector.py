@@ -11,6 +11,7 @@ from dataclasses import asdict
 from torch import Tensor, nn
 
 from bgb.config.model import (
+    BraindecodeConfig,
     DeepSozConfig,
     EegNetConfig,
     EegWaveNetConfig,
@@ -21,6 +22,7 @@ from bgb.config.model import (
     ModelConfig,
     SpectralSsmConfig,
 )
+from bgb.detectors.braindecode import BraindecodeNetwork
 from bgb.detectors.deepsoz import DeepSoz
 from bgb.detectors.eegnet import EegNet
 from bgb.detectors.eegwavenet import EegWaveNet
@@ -32,8 +34,18 @@ from bgb.detectors.spectral_ssm import SpectralSsm
 from bgb.eeg.signal import SignalSpec
 from bgb.errors import ConfigError
 
-Network = DeepSoz | EegNet | EegWaveNet | EventNetUnet | EvoBrain | MambaUnet | SpectralSsm
-_NOT_ONE_GRAPH = (DeepSoz,)  # torch compiles what stands before and after an LSTM
+Network = (
+    BraindecodeNetwork
+    | DeepSoz
+    | EegNet
+    | EegWaveNet
+    | EventNetUnet
+    | EvoBrain
+    | MambaUnet
+    | SpectralSsm
+)
+# torch compiles what stands before and after an LSTM; nobody knows what braindecode holds.
+_NOT_ONE_GRAPH = (DeepSoz, BraindecodeNetwork)
 _NOT_ARGUMENTS = ("name", "window_s")  # of a network: the window is that of the data
 
 
@@ -82,6 +94,8 @@ def _network(model: ModelConfig, num_channels: int, window_s: int) -> Network:
     options = {name: value for name, value in asdict(model).items() if name not in _NOT_ARGUMENTS}
     network: Network
     match model:
+        case BraindecodeConfig():
+            network = BraindecodeNetwork(num_channels, window_s=window_s, **options)
         case DeepSozConfig():
             network = DeepSoz(num_channels, window_s=window_s, **options)
         case EegWaveNetConfig():

@@ -4,6 +4,7 @@ Beside its options every class tells, without torch, what the data and the check
 `output_rate_hz`, `context_s`, `shortest_window_s` and `window_multiple_s`.
 """
 
+from bgb.config.model.braindecode import BraindecodeConfig
 from bgb.config.model.deepsoz import DeepSozConfig
 from bgb.config.model.eegnet import EegNetConfig
 from bgb.config.model.eegwavenet import EegWaveNetConfig
@@ -14,6 +15,7 @@ from bgb.config.model.mamba_unet import MambaUnetConfig
 from bgb.config.model.spectral_ssm import SpectralSsmConfig
 
 MODELS = {
+    "braindecode": BraindecodeConfig,
     "deepsoz": DeepSozConfig,
     "eegnet": EegNetConfig,
     "eegwavenet": EegWaveNetConfig,
@@ -23,7 +25,8 @@ MODELS = {
     "spectral_ssm": SpectralSsmConfig,
 }
 ModelConfig = (
-    DeepSozConfig
+    BraindecodeConfig
+    | DeepSozConfig
     | EegNetConfig
     | EegWaveNetConfig
     | EventNetUnetConfig
@@ -34,6 +37,7 @@ ModelConfig = (
 
 __all__ = [
     "MODELS",
+    "BraindecodeConfig",
     "DeepSozConfig",
     "EegNetConfig",
     "EegWaveNetConfig",
