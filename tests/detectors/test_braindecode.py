@@ -10,7 +10,7 @@ import torch
 from bgb.config.model import BraindecodeConfig
 from bgb.detectors.braindecode import BraindecodeNetwork
 from bgb.errors import ConfigError
-from tests.detectors.catalogue import detector_of
+from tests.detectors.catalogue import detector_of, windows
 
 STAND_IN = """
 import torch
@@ -71,8 +71,9 @@ def test_options_reach_the_architecture(package: Path) -> None:
     assert network.training
 
 
-def test_detector_does_not_promise_one_graph(package: Path) -> None:
-    assert not detector_of(BraindecodeConfig(), 12).is_one_graph
+def test_detector_is_built_from_its_configuration(package: Path) -> None:
+    detector = detector_of(BraindecodeConfig(), 12)
+    assert detector(*windows(12)).shape == (3, 3)
 
 
 def test_unknown_architecture_is_refused_with_the_nearest(package: Path) -> None:
