@@ -51,6 +51,12 @@ class TrainConfig:
             "frontend.missing=interpolate or mask",
         )
         require(
+            not (self.augment.surrogate.probability and sum(self.model.context_s)),
+            f"augment.surrogate.probability={self.augment.surrogate.probability} would mix the "
+            f"context of {self.model.name} into what is judged, whatever its label; set "
+            "augment.surrogate.probability=0",
+        )
+        require(
             self.data.preprocess.rate_hz % self.model.rate_hz == 0,
             f"model.rate_hz={self.model.rate_hz} must divide "
             f"data.preprocess.rate_hz={self.data.preprocess.rate_hz}",

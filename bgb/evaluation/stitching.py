@@ -1,14 +1,14 @@
 """From windows to one probability series a recording.
 
 Windows overlap and are blended with a triangular weight, so that no window edge is seen in the
-series. The context that a detector asks for is left out, except where the recording itself begins
-or ends. A recording is stitched by itself, and nothing but its own series is kept in memory
-(lessons 76 and 77: the predecessor matched events between unrelated windows and patients).
+series. A window has logits for its judged part only; the context that a detector looks at on both
+sides is zero outside the recording, in training as here. A recording is stitched by itself, and
+nothing but its own series is kept in memory (lessons 76 and 77: the predecessor matched events
+between unrelated windows and patients).
 """
 
 # Shapes: B windows, K output steps of a window, U units (common grid of windows and steps)
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -37,7 +37,7 @@ class DetectorFacts(Protocol):
     @property
     def out_rate_hz(self) -> float: ...
     @property
-    def context_s(self) -> tuple[float, float]: ...
+    def context_s(self) -> tuple[int, int]: ...
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class _Plan:
     units_per_s: int
     units_per_step: int
     weight_K: NDArray[np.float64]
-    context_steps: tuple[int, int]
     window_s: int
+    context_s: tuple[int, int]
     stride_s: int
 
 
@@ -83,7 +83,7 @@ def stitch(
     *,
     window_s: int,
     out_rate_hz: float,
-    context_s: tuple[float, float] = (0.0, 0.0),
+    context_s: tuple[int, int] = (0, 0),
     overlap: float = 0.5,
     batch_size: int = 16,
     patient: str = "",
@@ -92,10 +92,10 @@ def stitch(
 
     Parameters
     ----------
-    predict : windows to logits (B, K), K = window_s * out_rate_hz; called without gradients.
-    context_s : seconds at the left and right of a window whose output is not used, except at the
-        ends of the recording.
-    overlap : share of the used part of a window that the next one covers again.
+    predict : windows to logits (B, K), K = (window_s - sum(context_s)) * out_rate_hz; called
+        without gradients.
+    context_s : seconds at the left and right of a window that have no logits.
+    overlap : share of the judged part of a window that the next one covers again.
 
     Raises
     ------
@@ -125,14 +125,17 @@ def _blend(
     num_units = num_steps(tiles.duration_s, rate_hz) * plan.units_per_step
     weighted_U, weight_U = np.zeros(num_units), np.zeros(num_units)
     windows = recording_windows(
-        tiles, window_s=plan.window_s, stride_s=plan.stride_s, batch_size=batch_size
+        tiles,
+        window_s=plan.window_s,
+        stride_s=plan.stride_s,
+        batch_size=batch_size,
+        context_s=plan.context_s,
     )
     for batch in windows:
         probability_BK = _probability(predict, batch, len(plan.weight_K), tiles.recording_id)
         for start_s, probability_K in zip(batch.start_B.tolist(), probability_BK, strict=True):
-            weight_K = _weight(plan, start_s, tiles.num_seconds)
-            _add(weighted_U, weight_K * probability_K, plan, start_s)
-            _add(weight_U, weight_K, plan, start_s)
+            _add(weighted_U, plan.weight_K * probability_K, plan, start_s)
+            _add(weight_U, plan.weight_K, plan, start_s)
     return weighted_U, weight_U
 
 
@@ -144,56 +147,44 @@ def check_window(facts: DetectorFacts) -> None:
 def count_windows(facts: DetectorFacts, num_seconds: int, *, overlap: float) -> int:
     """Return how many windows `stitch` runs for a recording of this length: its price."""
     plan = _plan(facts.window_s, _fraction(facts.out_rate_hz), facts.context_s, overlap)
-    return len(window_starts(num_seconds, window_s=plan.window_s, stride_s=plan.stride_s))
+    judged_s = plan.window_s - sum(plan.context_s)
+    return len(window_starts(num_seconds, judged_s=judged_s, stride_s=plan.stride_s))
 
 
 def _fraction(rate_hz: float) -> Fraction:
     return Fraction(rate_hz).limit_denominator(1000)
 
 
-def _plan(window_s: int, rate: Fraction, context_s: tuple[float, float], overlap: float) -> _Plan:
-    num_window_steps = window_s * rate
-    if num_window_steps.denominator != 1:
+def _plan(window_s: int, rate: Fraction, context_s: tuple[int, int], overlap: float) -> _Plan:
+    judged_s = window_s - sum(context_s)
+    if judged_s < 1:
         raise ConfigError(
-            f"data.window_s={window_s} does not hold a whole number of output steps of "
-            f"{float(1 / rate):g} s; choose a multiple of {rate.denominator} s"
+            f"data.window_s={window_s} leaves nothing to judge between the detector's context of "
+            f"{context_s[0]} s and {context_s[1]} s; raise data.window_s"
         )
-    left, right = (math.ceil(context * rate - 1e-9) for context in context_s)
-    used_s = math.floor((num_window_steps - left - right) / rate)
-    if used_s < rate.denominator:
+    num_judged_steps = judged_s * rate
+    if num_judged_steps.denominator != 1:
         raise ConfigError(
-            f"data.window_s={window_s} leaves no output between the detector's context of "
-            f"{context_s[0]:g} s and {context_s[1]:g} s; raise data.window_s"
+            f"the {judged_s} s of data.window_s={window_s} that are judged hold no whole number of "
+            f"output steps of {float(1 / rate):g} s; choose {sum(context_s)} s more than a "
+            f"multiple of {rate.denominator} s"
         )
     # A stride of whole steps keeps the windows aligned; only the last may lie between steps.
-    stride_s = max(1, int(used_s * (1 - overlap)) // rate.denominator) * rate.denominator
+    stride_s = max(1, int(judged_s * (1 - overlap)) // rate.denominator) * rate.denominator
     return _Plan(
         units_per_s=rate.numerator,
         units_per_step=rate.denominator,
-        weight_K=_weights(int(num_window_steps), left, right),
-        context_steps=(left, right),
+        weight_K=_weights(int(num_judged_steps)),
         window_s=window_s,
+        context_s=context_s,
         stride_s=stride_s,
     )
 
 
-def _weights(num_window_steps: int, left: int, right: int) -> NDArray[np.float64]:
-    """Return a triangle over the used steps; context counts little, and only at the ends."""
-    num_used = num_window_steps - left - right
-    centre = np.arange(num_used, dtype=np.float64) + 0.5
-    weight_K = np.zeros(num_window_steps)
-    weight_K[left : left + num_used] = np.minimum(centre, num_used - centre) / (num_used / 2)
-    return np.maximum(weight_K, _FLOOR)
-
-
-def _weight(plan: _Plan, start_s: int, num_seconds: int) -> NDArray[np.float64]:
-    weight_K = plan.weight_K.copy()
-    left, right = plan.context_steps
-    if start_s > 0:
-        weight_K[:left] = 0
-    if start_s + plan.window_s < num_seconds:
-        weight_K[len(weight_K) - right :] = 0
-    return weight_K
+def _weights(num_steps: int) -> NDArray[np.float64]:
+    """Return a triangle over the judged steps."""
+    centre_K = np.arange(num_steps, dtype=np.float64) + 0.5
+    return np.maximum(np.minimum(centre_K, num_steps - centre_K) / (num_steps / 2), _FLOOR)
 
 
 def _add(

@@ -84,6 +84,7 @@ def data_module(config: TrainConfig) -> EegDataModule:
         progress=not config.disable_progress,
         force_manifest=config.force_manifest_rebuild,
         accelerator=config.trainer.accelerator,
+        context_s=config.model.context_s,
         shift=config.augment.shift,
         boundary_s=config.loss.boundary_s,
     )
