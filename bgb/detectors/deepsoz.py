@@ -9,7 +9,8 @@ logit in place of two classes; no bias of the keys, to which softmax is blind. O
 layer only the learned token is computed, since nothing else of it is read, and its query is one
 for all seconds, since that token holds no signal: with equal weights it is torch's post-norm
 TransformerEncoderLayer with ReLU (a test compares), at 1/23 of the operations. Clipping is by the
-SD of the window, not of the recording; the band (1.6 to 30 Hz) is preprocessing.
+SD of the window, not of the recording; the band (1.6 to 30 Hz) is preprocessing. torch 2.13 does
+not compile an LSTM.
 """
 
 # Shapes: B batch, C channels, T samples, K seconds, D samples of a second = width, L = C + 1
@@ -18,6 +19,8 @@ SD of the window, not of the recording; the band (1.6 to 30 Hz) is preprocessing
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from bgb.detectors.precision import as_typed
 
 
 class DeepSoz(nn.Module):
@@ -58,7 +61,8 @@ class DeepSoz(nn.Module):
             batch, num_channels, num_samples // self.rate_hz, self.rate_hz
         )
         seconds_BKD = self.gather(signal_BCKD)
-        states_BKD, _ = self.lstm(seconds_BKD)
+        with as_typed(signal_BCT):  # 600 steps in bf16 would forget
+            states_BKD, _ = self.lstm(seconds_BKD.float())
         logits_BK: Tensor = self.head(states_BKD)[..., 0]
         return logits_BK
 

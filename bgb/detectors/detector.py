@@ -11,10 +11,12 @@ from dataclasses import asdict
 from torch import Tensor, nn
 
 from bgb.config.model import (
+    BraindecodeConfig,
     DeepSozConfig,
     EegNetConfig,
     EegWaveNetConfig,
     EventNetUnetConfig,
+    EvoBrainConfig,
     FrontendConfig,
     LookAroundConfig,
     MambaUnetConfig,
@@ -22,10 +24,12 @@ from bgb.config.model import (
     SeizureTransformerConfig,
     SpectralSsmConfig,
 )
+from bgb.detectors.braindecode import BraindecodeNetwork
 from bgb.detectors.deepsoz import DeepSoz
 from bgb.detectors.eegnet import EegNet
 from bgb.detectors.eegwavenet import EegWaveNet
 from bgb.detectors.eventnet_unet import EventNetUnet
+from bgb.detectors.evobrain import EvoBrain
 from bgb.detectors.frontend import Frontend
 from bgb.detectors.lookaround import LookAround
 from bgb.detectors.mamba_unet import MambaUnet
@@ -35,10 +39,12 @@ from bgb.eeg.signal import SignalSpec
 from bgb.errors import ConfigError
 
 Network = (
-    DeepSoz
+    BraindecodeNetwork
+    | DeepSoz
     | EegNet
     | EegWaveNet
     | EventNetUnet
+    | EvoBrain
     | LookAround
     | MambaUnet
     | SeizureTransformer
@@ -90,6 +96,8 @@ def _network(model: ModelConfig, num_channels: int, window_s: int) -> Network:
     options = {name: value for name, value in asdict(model).items() if name not in _NOT_ARGUMENTS}
     network: Network
     match model:
+        case BraindecodeConfig():
+            network = BraindecodeNetwork(num_channels, window_s=window_s, **options)
         case DeepSozConfig():
             network = DeepSoz(num_channels, window_s=window_s, **options)
         case EegNetConfig():
@@ -98,6 +106,8 @@ def _network(model: ModelConfig, num_channels: int, window_s: int) -> Network:
             network = EegWaveNet(num_channels, window_s=window_s, **options)
         case EventNetUnetConfig():
             network = EventNetUnet(num_channels, window_s=window_s, **options)
+        case EvoBrainConfig():
+            network = EvoBrain(num_channels, window_s=window_s, **options)
         case LookAroundConfig():
             network = LookAround(num_channels, window_s=window_s, **options)
         case MambaUnetConfig():

@@ -12,6 +12,7 @@ from bgb.config.model import (
     EegNetConfig,
     EegWaveNetConfig,
     EventNetUnetConfig,
+    EvoBrainConfig,
     FrontendConfig,
     LookAroundConfig,
     MambaUnetConfig,
@@ -30,6 +31,7 @@ _TINY_STATE = {"num_features": 16, "num_layers": 2, "state_features": 8, "head_f
 CATALOGUE: dict[str, tuple[ModelConfig, int]] = {
     "deepsoz": (DeepSozConfig(rate_hz=64, feedforward_width=16, lstm_width=8), 10),
     "eegwavenet": (EegWaveNetConfig(rate_hz=128, segment_s=4, scale_width=4), 12),
+    "evobrain": (EvoBrainConfig(rate_hz=64, clip_s=4, node_width=16, edge_width=16, layers=1), 12),
     "eegnet": (EegNetConfig(rate_hz=64, segment_s=4), 12),
     "eegnet_short_segments": (EegNetConfig(rate_hz=128, segment_s=1, kernel_s=0.25), 7),
     "eventnet_unet": (EventNetUnetConfig(rate_hz=128, base_channels=4), 24),
