@@ -24,8 +24,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bgb.config import keys
-from bgb.config.help import show_help
 from bgb.config.data import windows_in
+from bgb.config.help import show_help
 from bgb.config.infra import InfraConfig
 from bgb.config.remote import (
     data_root,
