@@ -59,7 +59,8 @@ class TrainerConfig:
     budget_minutes: float | None = option(
         None,
         "training and validation end after so much time, if not after max_epochs, and the learning "
-        "rate with them; a clock decides, so the result is not reproducible",
+        "rate with them; the first step of a session, which may compile, is not counted; a clock "
+        "decides, so the result is not reproducible",
         unit="min",
     )
     accelerator: str = option("auto", "auto, cpu or gpu")

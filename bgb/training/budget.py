@@ -21,7 +21,8 @@ class Budget(Callback):
 
     The epoch that is cut short ends like any other: with a validation and its checkpoints.
     Seconds of training and validation count, those of all sessions together; what a kill has
-    undone does not. Place it before `Checkpoints`.
+    undone does not, nor does the first step of a session, which imports and compiles. Place it
+    before `Checkpoints`.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ class Budget(Callback):
         return min(1.0, self.spent_s / self.seconds)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._began = self.clock()
+        """End at once where an earlier session has spent it all."""
         self.look(trainer)
 
     def on_train_batch_end(
@@ -62,6 +63,9 @@ class Budget(Callback):
         batch: object,
         batch_idx: int,
     ) -> None:
+        """Begin to count after the first step; end after one that spends the rest."""
+        if self._began is None:
+            self._began = self.clock()
         self.look(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -31,13 +31,24 @@ _PEAKS: tuple[tuple[frozenset[str], float | None, float], ...] = (
 
 def flops_per_window(detector: Detector) -> int:
     """Return the floating-point operations of one training window; nothing is computed."""
+    return _count(detector, backward=True)
+
+
+def forward_flops(detector: Detector) -> int:
+    """Return the floating-point operations of judging one window; nothing is computed."""
+    return _count(detector, backward=False)
+
+
+def _count(detector: Detector, *, backward: bool) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     # On the device "meta" tensors have shapes and no numbers.
     network = copy.deepcopy(detector.network).to("meta").eval()
     shape = (1, detector.frontend.num_channels, detector.window_s * detector.rate_hz)
     with FlopCounterMode(display=False) as counter:
-        network(torch.empty(shape, device="meta")).sum().backward()
+        logits_BK = network(torch.empty(shape, device="meta"))
+        if backward:
+            logits_BK.sum().backward()
     return int(counter.get_total_flops())
 
 

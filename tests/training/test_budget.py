@@ -61,6 +61,9 @@ def test_budget_is_over_when_all_sessions_together_have_spent_it() -> None:
     now, trainer = [100.0], SimpleNamespace(should_stop=False, global_step=7)
     first, second = (Budget(60, clock=lambda: now[0]) for _ in range(2))
     first.on_train_start(trainer, None)
+    now[0] += 300  # the first step
+    first.on_train_batch_end(trainer, None, None, None, 0)
+    assert first.share() == 0
     now[0] += 45
     first.look(trainer)
     assert not first.is_over
@@ -69,6 +72,8 @@ def test_budget_is_over_when_all_sessions_together_have_spent_it() -> None:
     now[0] += 1000  # between the sessions
     assert second.share() == 0.75
     second.on_train_start(trainer, None)
+    now[0] += 300
+    second.on_train_batch_end(trainer, None, None, None, 0)
     assert not trainer.should_stop
     now[0] += 15
     second.look(trainer)
