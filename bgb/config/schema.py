@@ -181,6 +181,8 @@ class DetectConfig:
     input: str = required("EDF file, or a folder whose EDF files are read")
     out: str = option("detections", "folder for csv_bi, events.tsv and probabilities")
     threshold: float | None = option(None, "probability of a seizure; null = the frozen one")
+    live: bool = option(False, "replay each file as a live recording, too, and compare")
+    chunk_s: float = option(1.0, "samples that a live replay feeds at once", unit="s")
     accelerator: str = option("auto", "auto, cpu or gpu")
     disable_progress: bool = option(False, "plain lines instead of progress bars")
 
@@ -189,6 +191,7 @@ class DetectConfig:
             self.threshold is None or 0 < self.threshold < 1,
             f"threshold={self.threshold} must lie between 0 and 1, or be null",
         )
+        positive(chunk_s=self.chunk_s)
         one_of("accelerator", self.accelerator, ACCELERATORS)
 
 

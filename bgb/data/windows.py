@@ -135,7 +135,29 @@ def recording_windows(
 ) -> Iterator[WindowBatch]:
     """Walk one recording, in order; `sample_B` counts its windows from 0."""
     judged_s = window_s - sum(context_s)
-    starts = window_starts(tiles.num_seconds, judged_s=judged_s, stride_s=stride_s)
+    return windows_at(
+        tiles,
+        window_starts(tiles.num_seconds, judged_s=judged_s, stride_s=stride_s),
+        window_s=window_s,
+        batch_size=batch_size,
+        label_rate_hz=label_rate_hz,
+        context_s=context_s,
+        recording=recording,
+    )
+
+
+def windows_at(
+    tiles: Tiles,
+    starts: Sequence[int],
+    *,
+    window_s: int,
+    batch_size: int,
+    label_rate_hz: float = 1.0,
+    context_s: tuple[int, int] = (0, 0),
+    recording: int = 0,
+    first_sample: int = 0,
+) -> Iterator[WindowBatch]:
+    """Cut some windows of one recording, in order."""
     buffers = TileBuffers(
         tiles.spec, window_s=window_s, batch_size=min(batch_size, len(starts)), keep=2
     )
@@ -148,7 +170,7 @@ def recording_windows(
             label_rate_hz=label_rate_hz,
             context_s=context_s,
             recordings=[recording] * len(batch),
-            first_sample=first,
+            first_sample=first_sample + first,
             buffers=buffers,
         )
 

@@ -23,7 +23,7 @@ from bgb.evaluation.szcore import score_szcore
 from bgb.evaluation.table import scores_table
 from bgb.evaluation.writing import scores_json, write_results
 
-FACTS = SimpleNamespace(window_s=60, out_rate_hz=2.0, context_s=(2, 2))
+FACTS = SimpleNamespace(window_s=60, out_rate_hz=2.0, context_s=(2, 2), is_causal=False)
 POSTPROCESS = PostprocessConfig()
 EVALUATION = EvaluationConfig(batch_size=4, baseline_seconds=1000)
 NO_BASELINE = EvaluationConfig(baseline=False)

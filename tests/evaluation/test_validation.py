@@ -19,7 +19,7 @@ from bgb.evaluation.szcore import Scores
 from bgb.evaluation.threshold import OperatingPoint
 from bgb.evaluation.validation import sensitivity_at, validate
 
-FACTS = SimpleNamespace(window_s=60, out_rate_hz=2.0, context_s=(2, 2))
+FACTS = SimpleNamespace(window_s=60, out_rate_hz=2.0, context_s=(2, 2), is_causal=False)
 OPTIONS: dict[str, Any] = {
     "postprocess": PostprocessConfig(),
     "evaluation": EvaluationConfig(batch_size=4),
