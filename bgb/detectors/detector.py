@@ -44,6 +44,8 @@ Network = (
     | MambaUnet
     | SpectralSsm
 )
+# torch compiles what stands around an LSTM, and nobody knows what a foreign network holds.
+_NOT_ONE_GRAPH = (BraindecodeNetwork, DeepSoz)
 _NOT_ARGUMENTS = ("name", "window_s")  # of a network: the window is that of the data
 
 
@@ -57,6 +59,7 @@ class Detector(nn.Module):
     window_s : seconds of a window.
     context_s : seconds at the left and right of a window that are seen and not judged.
     receptive_field_s : the shortest window that makes sense.
+    is_one_graph : torch.compile takes it whole.
     """
 
     def __init__(self, frontend: Frontend, network: Network) -> None:
@@ -68,6 +71,7 @@ class Detector(nn.Module):
         self.window_s: int = network.window_s
         self.context_s: tuple[int, int] = network.context_s
         self.receptive_field_s: float = network.receptive_field_s
+        self.is_one_graph = not isinstance(network, _NOT_ONE_GRAPH)
 
     def forward(self, tiles_BSCR: Tensor, present_BC: Tensor) -> Tensor:
         """Return logits of the judged part, (B, K), for int16 tiles and electrodes present.
