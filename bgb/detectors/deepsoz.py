@@ -9,8 +9,8 @@ logit in place of two classes; no bias of the keys, to which softmax is blind. O
 layer only the learned token is computed, since nothing else of it is read, and its query is one
 for all seconds, since that token holds no signal: with equal weights it is torch's post-norm
 TransformerEncoderLayer with ReLU (a test compares), at 1/23 of the operations. Clipping is by the
-SD of the window, not of the recording; the band (1.6 to 30 Hz) is preprocessing. torch 2.13 does
-not compile an LSTM.
+SD of the window, not of the recording; the band (1.6 to 30 Hz) is preprocessing. torch 2.13
+compiles what stands around the LSTM, not the LSTM.
 """
 
 # Shapes: B batch, C channels, T samples, K seconds, D samples of a second = width, L = C + 1

@@ -52,6 +52,8 @@ Network = (
     | SpectralSsm
 )
 State = Any  # Any: what a causal network makes of it; it is only handed back
+# torch compiles what stands around an LSTM, and nobody knows what a foreign network holds.
+_NOT_ONE_GRAPH = (BraindecodeNetwork, DeepSoz)
 _NOT_ARGUMENTS = ("name", "window_s")  # of a network: the window is that of the data
 
 
@@ -66,6 +68,7 @@ class Detector(nn.Module):
     context_s : seconds at the left and right of a window that are seen and not judged.
     receptive_field_s : the shortest window that makes sense.
     is_causal : no logit looks ahead; `step` runs it without windows.
+    is_one_graph : torch.compile takes it whole.
 
     Raises
     ------
@@ -84,6 +87,7 @@ class Detector(nn.Module):
         self.is_causal: bool = getattr(network, "is_causal", False)
         if self.is_causal:
             _check_pointwise(frontend)
+        self.is_one_graph = not isinstance(network, _NOT_ONE_GRAPH)
 
     def forward(self, tiles_BSCR: Tensor, present_BC: Tensor) -> Tensor:
         """Return logits of the judged part, (B, K), for int16 tiles and electrodes present.

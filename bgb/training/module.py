@@ -267,8 +267,8 @@ class SeizureModule(pl.LightningModule):
 
 
 def _compile(detector: Detector) -> Callable[[Tensor, Tensor], Tensor]:
-    """Compile for fixed shapes, in one graph: whatever breaks it is an error, not a slow step."""
-    return torch.compile(detector.forward, dynamic=False, fullgraph=True)
+    """Compile for fixed shapes; what breaks up one graph is an error, not a slow step."""
+    return torch.compile(detector.forward, dynamic=False, fullgraph=detector.is_one_graph)
 
 
 def parameter_groups(

@@ -74,6 +74,7 @@ def test_options_reach_the_architecture(package: Path) -> None:
 def test_detector_is_built_from_its_configuration(package: Path) -> None:
     detector = detector_of(BraindecodeConfig(), 12)
     assert detector(*windows(12)).shape == (3, 3)
+    assert not detector.is_one_graph
 
 
 def test_unknown_architecture_is_refused_with_the_nearest(package: Path) -> None:

@@ -21,7 +21,7 @@ def assert_compiles(detector: Detector, *, fullgraph: bool = True) -> None:
 @each_model
 def test_detector_compiles_in_one_graph_but_for_an_lstm(model: ModelConfig, window_s: int) -> None:
     detector = detector_of(model, window_s).eval()
-    is_one_graph = getattr(detector, "is_one_graph", True)
+    is_one_graph = detector.is_one_graph
     assert is_one_graph == (model.name not in RECURRENT)
     assert_compiles(detector, fullgraph=is_one_graph)
 
