@@ -12,6 +12,7 @@ import pytest
 
 import bgb
 from bgb.eeg import read_events, read_recording
+from bgb.eeg.montage import ELECTRODES
 from bgb.training.loggers import read_metrics
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("commands")]
@@ -124,6 +125,16 @@ def test_public_face_detects_what_the_command_detects(place: Workplace) -> None:
     assert detection.threshold == loaded.scores["detector"]["threshold"]["threshold"]
     nothing = bgb.detect_recording(loaded, edf, threshold=1 - 1e-9)
     assert not nothing.events
+
+
+def test_live_replay_tells_its_delay_and_finds_the_same(place: Workplace) -> None:
+    edf = next(place.folder.glob("data/**/eval/**/*.edf"))
+    words = (f"run={place.run}", f"input={edf}", "out=replayed", "live=true", "chunk_s=13.7")
+    shown = place.type("detect", *words).stdout
+    live = bgb.detect_live(
+        bgb.load_run(place.run), channels=[f"EEG {name}-REF" for name in ELECTRODES], rate_hz=250
+    )
+    assert f" {live.latency_s:g} s " in shown and "the same" in shown
 
 
 def test_one_bad_file_does_not_stop_detection_in_the_others(place: Workplace) -> None:

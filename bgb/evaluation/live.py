@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from bgb.config.evaluation import EvaluationConfig, PostprocessConfig
 from bgb.data.live import LiveRecording
 from bgb.eeg.events import Event
-from bgb.evaluation.postprocess import event_bounds, smooth, to_events
+from bgb.evaluation.postprocess import GrowingSmooth, event_bounds, to_events
 from bgb.evaluation.stitching import DetectorFacts, Predict, follow
 
-_TOLERANCE = 1e-9  # of a step or a second
+_TOLERANCE_S = 1e-9
 
 
 class LiveDetector:
@@ -47,7 +47,8 @@ class LiveDetector:
         self.recording, self.rate_hz, self.threshold = recording, facts.out_rate_hz, threshold
         self._follower = follow(predict, facts, recording, evaluation, live=True)
         self._postprocess = postprocess
-        self._series, self._ended = array("f"), False
+        self._series, self._smoothed, self._ended = array("f"), array("d"), False
+        self._smooth = GrowingSmooth(self.rate_hz, smooth_s=postprocess.smooth_s)
         self.compute_s = self.slowest_s = 0.0
 
     def feed(
@@ -123,27 +124,17 @@ class LiveDetector:
 
     def _so_far(self) -> list[tuple[Event, bool]]:
         """Return events in what no later step changes, and which of them no later event joins."""
-        config, probability_K = self._postprocess, self.probability_K
-        num_certain = _num_certain(len(probability_K), config.smooth_s * self.rate_hz)
-        if not num_certain:
-            return []
-        certain_s = num_certain / self.rate_hz
-        smoothed_K = smooth(probability_K, self.rate_hz, smooth_s=config.smooth_s)[:num_certain]
+        config, smoothed_K = self._postprocess, np.array(self._smoothed)
+        certain_s = len(smoothed_K) / self.rate_hz
         bounds = event_bounds(smoothed_K, self.rate_hz, certain_s, config, self.threshold)
-        last_s = min(certain_s - config.merge_gap_s + _TOLERANCE, certain_s - _TOLERANCE)
+        last_s = min(certain_s - config.merge_gap_s + _TOLERANCE_S, certain_s - _TOLERANCE_S)
         return [(Event(float(start), float(stop)), stop <= last_s) for start, stop in bounds]
 
     def _timed(self, work: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
         started = time.perf_counter()
         probability_K = work()
         self._series.frombytes(probability_K.tobytes())
+        self._smoothed.frombytes(self._smooth.add(probability_K).tobytes())
         self.compute_s = time.perf_counter() - started
         self.slowest_s = max(self.slowest_s, self.compute_s)
         return probability_K
-
-
-def _num_certain(num_steps: int, smooth_steps: float) -> int:
-    """Return how many steps smoothing has all it needs for."""
-    if smooth_steps <= 1:  # none is done
-        return num_steps
-    return max(0, math.floor(num_steps + 0.5 - smooth_steps / 2 + _TOLERANCE))
