@@ -19,8 +19,8 @@ from bgb.eeg.signal import SignalSpec
 from bgb.errors import ConfigError
 
 Network = EegNet | EventNetUnet
-State = Any  # Any: what a causal network makes of it; it is only handed back
 _NOT_ARGUMENTS = ("name", "window_s")  # of a network: the window is that of the data
+State = Any  # Any: what a causal network makes of it; it is only handed back
 
 
 class Detector(nn.Module):
