@@ -20,7 +20,9 @@ from bgb.data.tiling import SignalFacts, Tiling
 from bgb.eeg.events import Event
 from bgb.errors import EdfError
 
-_LONGEST_S = 366 * 86400  # a plan has an end; a rate that drifts against the target's is refused
+_LONGEST_S = (
+    3653 * 86400
+)  # ten years: a plan has an end; a rate that drifts against the target's is refused
 _SAME_SAMPLE = 0.5  # of a sample: time stamps are rounded
 _NAME = "live"
 
@@ -53,6 +55,8 @@ class LiveRecording:
         *,
         max_missing: int,
     ) -> None:
+        if not 0 < rate_hz < math.inf:
+            raise EdfError(f"rate_hz={rate_hz} is no sampling rate; give that of the recorder")
         self.recording_id, self.events = _NAME, tuple[Event, ...]()
         self.channels, self.rate_hz = tuple(channels), rate_hz
         self._config, self._max_missing = config, max_missing
@@ -123,8 +127,9 @@ class LiveRecording:
 
         Raises
         ------
-        EdfError : nothing was fed, or less than a sample of the cache.
+        EdfError : nothing was fed, or less than a sample of the cache; it has finished before.
         """
+        self._check_open()
         if not self._num_samples:
             raise EdfError("nothing was fed to this live recording; there is nothing to finish")
         if self.num_seconds == 0:  # nothing is done yet: do it as a file
@@ -152,8 +157,7 @@ class LiveRecording:
         self._waiting_PT = self._waiting_PT[:, num_samples:]
 
     def _check(self, signals_NT: NDArray[np.floating], start_s: float | None) -> None:
-        if self._finished:
-            raise EdfError("this live recording has finished; begin another for what follows")
+        self._check_open()
         expected = len(self.channels)
         if signals_NT.ndim != 2 or len(signals_NT) != expected:
             raise EdfError(
@@ -174,3 +178,7 @@ class LiveRecording:
                 "on; one of them would spread over seconds: feed what the amplifier gave, or "
                 "finish here and begin another recording without these channels"
             )
+
+    def _check_open(self) -> None:
+        if self._finished:
+            raise EdfError("this live recording has finished; begin another for what follows")

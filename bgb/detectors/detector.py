@@ -51,10 +51,10 @@ Network = (
     | SeizureTransformer
     | SpectralSsm
 )
-State = Any  # Any: what a causal network makes of it; it is only handed back
 # torch compiles what stands around an LSTM, and nobody knows what a foreign network holds.
 _NOT_ONE_GRAPH = (BraindecodeNetwork, DeepSoz)
 _NOT_ARGUMENTS = ("name", "window_s")  # of a network: the window is that of the data
+State = Any  # Any: what a causal network makes of it; it is only handed back
 
 
 class Detector(nn.Module):

@@ -92,9 +92,12 @@ def test_wrong_channels_are_refused_by_name() -> None:
     assert live(labels=DOUBLE_BANANA).spec.channel_set == "double_banana"
 
 
-def test_a_rate_that_drifts_against_the_cache_is_refused() -> None:
+def test_a_rate_that_cannot_be_resampled_is_refused() -> None:
     with pytest.raises(EdfError, match=r"no usable ratio to 64 Hz"):
         live(rate_hz=100.0001)
+    for rate_hz in (0.0, float("nan")):
+        with pytest.raises(EdfError, match=r"rate_hz=.* is no sampling rate"):
+            live(rate_hz=rate_hz)
 
 
 def test_a_chunk_of_other_channels_is_refused() -> None:
@@ -128,3 +131,5 @@ def test_what_has_finished_takes_no_more_and_what_is_empty_does_not_finish() -> 
     recording.finish()
     with pytest.raises(EdfError, match="has finished; begin another"):
         next(recording.feed(signals(1)))
+    with pytest.raises(EdfError, match="has finished; begin another"):
+        recording.finish()
