@@ -41,7 +41,7 @@ class MambaUnet(nn.Module):
         state_features: int = 64,
         head_features: int = 64,
         dropout: float = 0.1,
-        chunk: int = 32,
+        chunk: int = 64,
         kernel: str = "portable",
     ) -> None:
         super().__init__()

@@ -54,23 +54,21 @@ def ssd(
             _chunked(each, min(chunk, num_steps), num_groups)
             for each in (x_BTHP, precise(dt_BTH)[..., None], B_BTGN, C_BTGN)
         )
-        dt_BGJKQ = dt_BGJKQ1.squeeze(-1)
+        x_BGJKQP, dt_BGJKQ = x_BGJKQP.contiguous(), dt_BGJKQ1.squeeze(-1)
         decay_BGJKQ = (dt_BGJKQ * precise(A_H).view(num_groups, -1, 1, 1)).cumsum(-1)
         # B and C meet once for all heads of a group.
         meets_BG1KQQ = C_BG1KQN @ B_BG1KQN.transpose(-1, -2)
         near_BGJKQQ = _near(meets_BG1KQQ, decay_BGJKQ, dt_BGJKQ, D_H.view(num_groups, -1, 1, 1))
         to_end_BGJKQ = (decay_BGJKQ[..., -1:] - decay_BGJKQ).exp() * dt_BGJKQ
-        faded_BGJKPQ = (x_BGJKQP * to_end_BGJKQ[..., None]).to(dtype).transpose(-1, -2)
+        writes_BGJKQN = (B_BG1KQN * to_end_BGJKQ[..., None]).to(dtype)
         states_BGJKPN, last_BGJPN = _states(
-            precise(faded_BGJKPQ @ B_BG1KQN),
+            precise(x_BGJKQP.transpose(-1, -2) @ writes_BGJKQN),
             decay_BGJKQ[..., -1],
             None if state_BHPN is None else torch.unflatten(state_BHPN, 1, (num_groups, -1)),
         )
-        y_BGJKQP = torch.addcmul(
-            precise(near_BGJKQQ.to(dtype) @ x_BGJKQP),
-            precise(C_BG1KQN @ states_BGJKPN.to(dtype).transpose(-1, -2)),
-            decay_BGJKQ.exp()[..., None],
-        ).to(dtype)
+        reads_BGJKQN = (C_BG1KQN * decay_BGJKQ.exp()[..., None]).to(dtype)
+        y_BGJKQP = near_BGJKQQ.to(dtype) @ x_BGJKQP
+        y_BGJKQP = y_BGJKQP.add_(reads_BGJKQN @ states_BGJKPN.to(dtype).transpose(-1, -2))
         y_BTHP = y_BGJKQP.permute(0, 3, 4, 1, 2, 5).flatten(3, 4).flatten(1, 2)
         return y_BTHP[:, :num_steps], last_BGJPN.flatten(1, 2)
 
@@ -118,9 +116,9 @@ def _chunked(values_BTHP: Tensor, chunk: int, num_groups: int) -> Tensor:
 
 def _near(meets_BG1KQQ: Tensor, decay_BGJKQ: Tensor, dt_BGJKQ: Tensor, D_GJ11: Tensor) -> Tensor:
     """Return how much each step of a chunk takes from x of each other, (B, G, J, K, Q, Q)."""
-    taken_BGJKQQ = _fading(decay_BGJKQ) * dt_BGJKQ[..., None, :] * meets_BG1KQQ
-    straight_GJ1Q = D_GJ11.to(dt_BGJKQ.dtype).expand(-1, -1, 1, dt_BGJKQ.shape[-1])
-    return taken_BGJKQQ + torch.diag_embed(straight_GJ1Q)
+    taken_BGJKQQ = _fading(decay_BGJKQ) * dt_BGJKQ[..., None, :]
+    straight_GJ1Q = precise(D_GJ11).expand(-1, -1, 1, dt_BGJKQ.shape[-1])
+    return torch.addcmul(torch.diag_embed(straight_GJ1Q), taken_BGJKQQ, precise(meets_BG1KQQ))
 
 
 def _states(
@@ -129,12 +127,20 @@ def _states(
     """Return the state before each chunk, (B, G, J, K, P, N), and the one after the last."""
     ends_BGJK = functional.pad(decay_BGJK.cumsum(-1), (1, 0))
     fading_BGJKK = _fading(ends_BGJK)  # from the start and the end of each chunk to each other
-    states_BGJKS = fading_BGJKK[..., 1:] @ written_BGJKPN.flatten(-2)
+    # Before the chunks and after the last are two products: a slice would cost a copy backwards.
+    states_BGJPN = [
+        _after(written_BGJKPN, fading_BGJKK[..., rows, :], first_BGJPN)
+        for rows in (slice(None, -1), slice(-1, None))
+    ]
+    return states_BGJPN[0], states_BGJPN[1].squeeze(3)
+
+
+def _after(written_BGJKPN: Tensor, fading_BGJRK: Tensor, first_BGJPN: Tensor | None) -> Tensor:
+    states_BGJRS = fading_BGJRK[..., 1:] @ written_BGJKPN.flatten(-2)
     if first_BGJPN is not None:
-        first_BGJ1S = first_BGJPN.to(states_BGJKS.dtype).flatten(-2).unsqueeze(-2)
-        states_BGJKS = states_BGJKS + fading_BGJKK[..., :1] * first_BGJ1S
-    states_BGJKPN = torch.unflatten(states_BGJKS, -1, written_BGJKPN.shape[-2:])
-    return states_BGJKPN[..., :-1, :, :], states_BGJKPN[..., -1, :, :]
+        first_BGJ1S = first_BGJPN.to(states_BGJRS.dtype).flatten(-2).unsqueeze(-2)
+        states_BGJRS = states_BGJRS + fading_BGJRK[..., :1] * first_BGJ1S
+    return torch.unflatten(states_BGJRS, -1, written_BGJKPN.shape[-2:])
 
 
 def _fading(decay_Q: Tensor) -> Tensor:
@@ -143,6 +149,6 @@ def _fading(decay_Q: Tensor) -> Tensor:
     Masked before the exponential: above the diagonal it overflows, and inf * 0 is NaN backwards.
     """
     num_steps = decay_Q.shape[-1]
-    above_QQ = torch.ones(num_steps, num_steps, dtype=torch.bool, device=decay_Q.device).triu(1)
-    difference_QQ = decay_Q[..., :, None] - decay_Q[..., None, :]
-    return difference_QQ.masked_fill(above_QQ, -torch.inf).exp()
+    above_QQ = torch.full((num_steps, num_steps), -torch.inf, device=decay_Q.device).triu(1)
+    # A negated vector costs nothing; the gradient of a difference negates the whole matrix.
+    return (decay_Q[..., :, None] + (-decay_Q)[..., None, :]).add_(above_QQ).exp_()

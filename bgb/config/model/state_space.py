@@ -15,7 +15,7 @@ class StateSpaceConfig:
     state_features: int = option(64, "N: features of the state of a head")
     head_features: int = option(64, "P: features of a head; must divide 2 x num_features")
     dropout: float = option(0.1, "dropout after each Mamba-2 layer")
-    chunk: int = option(32, "steps of a chunk of SSD: speed and memory, not the result")
+    chunk: int = option(64, "steps of a chunk of SSD: speed and memory, not the result")
     kernel: str = option("portable", "portable, or mamba_ssm (its Triton kernel, needs CUDA)")
 
     def __post_init__(self) -> None:
