@@ -18,6 +18,8 @@ def assert_compiles(detector: Detector, *, fullgraph: bool = True) -> None:
     torch.testing.assert_close(compiled(*batch), detector(*batch), rtol=1e-5, atol=1e-5)
 
 
+# Between two graphs dynamo looks at what is not a leaf.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @each_model
 def test_detector_compiles_in_one_graph_but_for_an_lstm(model: ModelConfig, window_s: int) -> None:
     detector = detector_of(model, window_s).eval()
