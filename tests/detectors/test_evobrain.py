@@ -89,6 +89,12 @@ def test_seconds_that_change_places_change_the_logit() -> None:
     assert not torch.allclose(network(seconds.flip(2).flatten(2)), forward_BK, atol=1e-5)
 
 
+def test_stream_tells_of_every_row_what_it_knows_after_the_last_second() -> None:
+    stream, series_MCST = network_of().edges, torch.randn(2, 5, 4, 1)
+    states_CSD, _ = stream.mamba(stream.project(series_MCST[1]))
+    torch.testing.assert_close(stream(series_MCST)[1], states_CSD[:, -1])
+
+
 def test_evobrain_judges_each_clip_by_itself() -> None:
     network, signal_BCT = network_of(), signal_of()
     before_BK = network(signal_BCT)
