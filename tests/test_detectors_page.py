@@ -114,6 +114,6 @@ def test_batches_of_the_sweep_hold_as_much_eeg_whatever_a_window_is(name: str) -
     config = compose("train", ["+experiment=detectors_on_two_cores", f"model={name}"])
     window_s = config.data.window_s
     assert config.title == TITLE
-    assert config.data.batch_size == config.evaluation.batch_size == windows_in(960, window_s)
-    assert 600 <= config.data.batch_size * window_s <= 1320
+    assert config.data.batch_size == config.evaluation.batch_size == windows_in(480, window_s)
+    assert 320 <= config.data.batch_size * window_s <= 600
     assert config.data.sampling.windows_per_epoch >= 5 * config.data.batch_size

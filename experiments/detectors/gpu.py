@@ -28,7 +28,8 @@ from bgb.detectors import Detector
 from bgb.errors import BgbError
 from bgb.files import read_json, write_json
 from bgb.infra.prices import TABLE, usd_per_hour
-from bgb.training.flops import flops_per_window, peak_flops
+from bgb.training.estimate import PASSES_OF_TRAINING
+from bgb.training.flops import forward_flops, peak_flops
 from bgb.training.losses import StepLoss
 from bgb.training.module import parameter_groups
 from bgb.training.provenance import device_name
@@ -81,7 +82,8 @@ def main() -> None:
 def measure(name: str, split: DeviceSplit, sizes: Sizes) -> dict[str, Any]:  # Any: JSON
     """Return the figures of an option at the batch size that trains fastest and fits."""
     detector = build(name).to(split.device)
-    flops, found = flops_per_window(detector), dict[int, float]()
+    # What a detector computes again to save memory is no use of the device: MFU leaves it out.
+    flops, found = PASSES_OF_TRAINING * forward_flops(detector), dict[int, float]()
     for batch_s in sizes.batches_s:
         size = windows_in(batch_s, detector.window_s)
         try:

@@ -4,7 +4,7 @@ The clips are scored by the detector as the sweep left it. The baseline of every
 power, is fitted on the same train split and scored on the same clips.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from bgb.config.compose import compose
+from bgb.config.model import ModelConfig
 from bgb.data.cache import Cache
 from bgb.data.module import EegDataModule
 from bgb.evaluation.baseline import fit_baseline
@@ -75,8 +76,7 @@ def read_sweep(results: Path, clips: Path | None, *, threads: int) -> Sweep:
     models = {name: model_of(name) for name in names()}
     scores: dict[str, list[Score]] = {}
     for run in sorted(runs, key=lambda run: run.config.seed):
-        option = next(name for name, model in models.items() if model == run.config.model)
-        scores.setdefault(option, []).append(_score(run, helsinki))
+        scores.setdefault(_option_of(run, models), []).append(_score(run, helsinki))
     ((minutes, lr),) = settings
     assert minutes is not None
     return Sweep(minutes, lr, scores, _baseline(runs[0], helsinki))
@@ -86,6 +86,13 @@ def _runs(results: Path) -> Iterator[Run]:
     for folder in sorted(results.glob(f"{TITLE}-*")):
         if (folder / "scores.json").exists():
             yield load_run(folder)
+
+
+def _option_of(run: Run, models: Mapping[str, ModelConfig]) -> str:
+    for name, model in models.items():
+        if model == run.config.model:
+            return name
+    raise SystemExit(f"{run.folder.path} trained no option of conf/model as it is; move it away")
 
 
 def _open_clips(clips: Path, results: Path) -> Cache:

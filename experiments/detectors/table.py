@@ -186,6 +186,7 @@ _GPU_OWED = (
     "`python -m experiments.detectors.gpu` writes gpu.json on a machine with a GPU, and then this."
 )
 _GPU_NOTES = """{device}, torch {torch}, {date}: forward, backward and step in bf16, compiled,
-the corpus on the device. Hours: 100 epochs of 61,616 windows of 60 s, or as much EEG in other
-windows. On an A100: the same at equal MFU, that is, hours times the ratio of the peaks
-({peak_ratio}); dollars at {usd_per_hour:.2f} an hour ({prices})."""
+the corpus on the device. MFU counts three forward passes a window, whatever is recomputed. Hours:
+100 epochs of 61,616 windows of 60 s, or as much EEG in other windows. On an A100: the same at equal
+MFU, that is, hours times the ratio of the peaks ({peak_ratio}); dollars at {usd_per_hour:.2f} an
+hour ({prices})."""
