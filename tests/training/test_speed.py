@@ -13,7 +13,13 @@ import torch
 from run_once import train
 from torch.utils.flop_counter import FlopCounterMode
 
-from bgb.config.model import EegNetConfig, EventNetUnetConfig, FrontendConfig, ModelConfig
+from bgb.config.model import (
+    DeepSozConfig,
+    EegNetConfig,
+    EventNetUnetConfig,
+    FrontendConfig,
+    ModelConfig,
+)
 from bgb.config.schema import TrainConfig
 from bgb.detectors import Detector, build_detector
 from bgb.eeg.montage import ELECTRODES
@@ -156,6 +162,7 @@ def test_run_that_is_stopped_tells_its_speed_and_goes_on_in_the_same_table(
 MODELS: tuple[tuple[ModelConfig, int], ...] = (
     (EegNetConfig(rate_hz=64, dropout=0.5), 12),
     (EventNetUnetConfig(rate_hz=128, base_channels=4), 24),
+    (DeepSozConfig(rate_hz=64, feedforward_width=16, lstm_width=8), 7),
 )
 
 
