@@ -162,7 +162,6 @@ def test_run_that_is_stopped_tells_its_speed_and_goes_on_in_the_same_table(
 MODELS: tuple[tuple[ModelConfig, int], ...] = (
     (EegNetConfig(rate_hz=64, dropout=0.5), 12),
     (EventNetUnetConfig(rate_hz=128, base_channels=4), 24),
-    (DeepSozConfig(rate_hz=64, feedforward_width=16, lstm_width=8), 7),
 )
 
 
@@ -186,6 +185,14 @@ def test_operations_are_those_of_the_network_and_nothing_is_computed(
     with FlopCounterMode(display=False) as counter:
         detector.eval().network(batch_BCT)
     assert 3 * counted == 3 * counter.get_total_flops()  # 3 windows; forward and twice backward
+
+
+def test_operations_of_an_lstm_are_those_of_its_steps_one_by_one() -> None:
+    detector = detector_of(DeepSozConfig(rate_hz=64, feedforward_width=16, lstm_width=8), 7)
+    counted = flops_per_window(detector)
+    with FlopCounterMode(display=False) as counter:  # without numbers torch unrolls it
+        detector.network.to("meta")(torch.empty(1, 18, 7 * 64, device="meta"))
+    assert counted == 3 * counter.get_total_flops()
 
 
 def test_operations_of_a_convolution_are_as_by_hand() -> None:
