@@ -106,7 +106,8 @@ class Mamba2(nn.Module):
         weight_E1L = self.conv1d.weight
         num_before = weight_E1L.shape[-1] - 1
         if tail_BLE is None:
-            tail_BLE = joined_BTE.new_zeros(len(joined_BTE), num_before, joined_BTE.shape[-1])
+            batch, _, num_channels = joined_BTE.shape
+            tail_BLE = joined_BTE.new_zeros(batch, num_before, num_channels)
         joined_BTE = torch.cat((tail_BLE.to(joined_BTE.dtype), joined_BTE), dim=1)
         convolved_BE1T = functional.conv2d(
             joined_BTE.transpose(1, 2)[:, :, None],
