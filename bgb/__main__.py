@@ -7,6 +7,7 @@ COMMANDS = {
     "train": "train a detector, then score it on patients it never saw",
     "evaluate": "score a trained detector: run=<folder>",
     "detect": "find seizures in EDF files: run=<folder> input=<EDF or folder>",
+    "export": "a trained detector as one ONNX file: run=<folder> out=<file>.onnx",
     "cache": "build, verify, list or inspect a cache: action=build data=...",
     "runs": "list runs, compare two, prune: action=list|compare|prune",
     "storage": "draw what is stored where, its price and, with probe=true, its speed",

@@ -2,10 +2,11 @@
 
 The recording walks the same path as in training and evaluation: tiles, windows, detector,
 stitching, post-processing at the threshold that was frozen on dev. Labels are not needed.
+`live=true` also replays each file as a recorder would give it, and tells delay and difference.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bgb.detectors import Detector
+    from bgb.evaluation.live import LiveDetector
     from bgb.training.run import Run
 
 
@@ -49,6 +51,7 @@ class Detection:
 
 
 DetectorOf = Callable[[SignalSpec], "Detector"]
+_LIVE = ("live: final after", "slowest chunk", "differs by", "events")
 
 
 @command(DetectConfig, name="detect")
@@ -67,7 +70,8 @@ def main(config: DetectConfig) -> None:
     detector_of = functools.cache(partial(run.detector, accelerator=config.accelerator))
     console = Console(stderr=True)
     quiet = config.disable_progress or not console.is_terminal
-    table = Table("recording", "seconds", "seizures", "first at", title=f"run {run.name}")
+    headings = ("recording", "seconds", "seizures", "first at", *(_LIVE if config.live else ()))
+    table = Table(*headings, title=f"run {run.name}")
     failures = []
     for path, name in track(_inputs(config.input), "detect", console=console, disable=quiet):
         try:
@@ -80,7 +84,10 @@ def main(config: DetectConfig) -> None:
             continue
         _write(out / name, detection)
         first = f"{detection.events[0].start_s:.1f} s" if detection.events else "-"
-        table.add_row(str(name), f"{detection.duration_s:g}", str(len(detection.events)), first)
+        row = [str(name), f"{detection.duration_s:g}", str(len(detection.events)), first]
+        if config.live:
+            row += _replay(run, path, detection, config.chunk_s, detector_of)
+        table.add_row(*row)
     Console().print(table, f"events and probabilities: {out}")
     if failures:
         raise EdfError("\n".join([f"{len(failures)} files were not read:", *failures]))
@@ -129,6 +136,70 @@ def detect_recording(
         recording.start,
         (*recording.remarks, *tiles.remarks),
     )
+
+
+def detect_live(
+    run: "Run",
+    *,
+    channels: Sequence[str],
+    rate_hz: float,
+    threshold: float | None = None,
+    detector_of: DetectorOf | None = None,
+) -> "LiveDetector":
+    """Return what detects seizures while they are recorded, with the detector of a run.
+
+    Parameters
+    ----------
+    channels : labels of the recorder's channels, as an EDF file would have them.
+    rate_hz : samples a second of the recorder.
+    threshold, detector_of : as for `detect_recording`.
+
+    Raises
+    ------
+    EdfError, ChannelError : the rate cannot be resampled, or channels of the montage are missing.
+    RunError : the run has no frozen threshold and none is given.
+    """
+    from bgb.data.live import LiveRecording
+    from bgb.evaluation.live import LiveDetector
+    from bgb.training.build import predict
+
+    threshold = _threshold(run, threshold)
+    data = run.config.data
+    recording = LiveRecording(channels, rate_hz, data.preprocess, max_missing=data.max_missing)
+    detector = (detector_of or partial(run.detector, accelerator="auto"))(recording.spec)
+    return LiveDetector(
+        partial(predict, detector),
+        detector,
+        recording,
+        evaluation=run.config.evaluation,
+        postprocess=run.config.postprocess,
+        threshold=threshold,
+    )
+
+
+def _replay(
+    run: "Run", path: Path, detection: Detection, chunk_s: float, detector_of: DetectorOf
+) -> list[str]:
+    """Feed a file as a recorder would; return delay, time and difference to its detection."""
+    from bgb.eeg import read_recording
+
+    recording = read_recording(path, annotations=None)
+    rate_hz, signals_CT = recording.rate_hz, recording.signals_CT
+    live = detect_live(
+        run,
+        channels=recording.channels,
+        rate_hz=rate_hz,
+        threshold=detection.threshold,
+        detector_of=detector_of,
+    )
+    num_samples = max(1, round(chunk_s * rate_hz))
+    for first in range(0, signals_CT.shape[1], num_samples):
+        live.feed(signals_CT[:, first : first + num_samples], start_s=first / rate_hz)
+    slowest_s = live.slowest_s
+    live.finish()
+    difference = abs(live.probability_K - detection.probability_K).max()
+    same = "the same" if live.events == detection.events else f"differ: {len(live.events)}"
+    return [f"{live.latency_s:g} s", f"{1000 * slowest_s:.1f} ms", f"{difference:.1e}", same]
 
 
 def _threshold(run: "Run", threshold: float | None) -> float:

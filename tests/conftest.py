@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+# Two workers with a thread for every core each wait for one another: up to 100 times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 _DEFAULT = Path(__file__).parents[1].parent / "shared" / "data"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "bgb"
-COMMANDS = {"train", "evaluate", "cache", "detect", "plan", "runs", "storage", "__main__"}
+COMMANDS = {"__main__", "train", "evaluate", "cache", "detect", "export", "plan", "runs", "storage"}
 LOWEST = {"files", "locks", "job", "checkout", "redact", "startup"}  # any part may import these
 # What each part may import; a part may always import itself.
 ALLOWED = {

@@ -12,6 +12,7 @@ import pytest
 
 import bgb
 from bgb.eeg import read_events, read_recording
+from bgb.eeg.montage import ELECTRODES
 from bgb.training.loggers import read_metrics
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("commands")]
@@ -124,6 +125,16 @@ def test_public_face_detects_what_the_command_detects(place: Workplace) -> None:
     assert detection.threshold == loaded.scores["detector"]["threshold"]["threshold"]
     nothing = bgb.detect_recording(loaded, edf, threshold=1 - 1e-9)
     assert not nothing.events
+
+
+def test_live_replay_tells_its_delay_and_finds_the_same(place: Workplace) -> None:
+    edf = next(place.folder.glob("data/**/eval/**/*.edf"))
+    words = (f"run={place.run}", f"input={edf}", "out=replayed", "live=true", "chunk_s=13.7")
+    shown = place.type("detect", *words).stdout
+    live = bgb.detect_live(
+        bgb.load_run(place.run), channels=[f"EEG {name}-REF" for name in ELECTRODES], rate_hz=250
+    )
+    assert f" {live.latency_s:g} s " in shown and "the same" in shown
 
 
 def test_one_bad_file_does_not_stop_detection_in_the_others(place: Workplace) -> None:
@@ -273,3 +284,13 @@ def test_pruned_run_keeps_what_its_commands_need(place: Workplace) -> None:
         assert place.type(*SMOKE).stdout == place.output
     finally:
         last.write_bytes(content)
+
+
+def test_export_writes_one_onnx_file_and_says_how_to_feed_it(place: Workplace) -> None:
+    done = place.type("export", f"run={place.run}", "out=exported/detector.onnx")
+    file = place.folder / "exported" / "detector.onnx"
+    assert file.is_file()
+    assert [path.name for path in file.parent.iterdir()] == ["detector.onnx"]
+    assert "tiles_BSCR  int16 (batch, 60, 19, 256)" in done.stdout
+    assert "logits equal to" in done.stdout
+    assert not done.stderr

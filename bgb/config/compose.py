@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bgb.config import keys
+from bgb.config.data import windows_in
 from bgb.config.help import show_help
 from bgb.config.infra import InfraConfig
 from bgb.config.remote import (
@@ -175,6 +176,7 @@ def register() -> None:
     """Make schemas and resolvers known to Hydra, once."""
     OmegaConf.register_new_resolver("bgb.env_is_set", env_is_set, replace=True)
     OmegaConf.register_new_resolver("bgb.data_root", data_root, replace=True)
+    OmegaConf.register_new_resolver("bgb.windows_in", windows_in, replace=True)
     store = ConfigStore.instance()
     for name, schema in COMMANDS.items():
         store.store(name, _thawed(schema), group="schema/command")

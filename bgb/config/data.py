@@ -209,3 +209,8 @@ class DataConfig:
             f"{self.preprocess.rate_hz}; leave that out",
         )
         one_of("data.missing_labels", self.missing_labels, ("error", "skip"))
+
+
+def windows_in(seconds: float, window_s: int) -> int:
+    """Return how many windows hold about so much EEG, at least one: for options in seconds."""
+    return max(1, round(seconds / window_s))

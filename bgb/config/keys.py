@@ -19,6 +19,7 @@ from bgb.config.schema import CHOICES, GROUPS
 from bgb.errors import ConfigError
 
 _FREE_GROUPS = {"experiment", "infra"}  # `@package _global_`: their keys stand at the top
+_MAPPING = "names and values"  # the type of a key whose own keys nobody here knows
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,14 @@ def check_overrides(arguments: Sequence[str], schema: type) -> None:
         overrides = OverridesParser.create().parse_overrides(words)
     except OverrideParseException:
         return  # Hydra reports syntax errors itself
-    known = {key.path for key in walk(schema)}
+    keys = list(walk(schema))
+    known = {key.path for key in keys}
+    open_nodes = {key.path for key in keys if key.type == _MAPPING}
     for override in overrides:
         key = override.key_or_group
         if override.is_delete() or key == "hydra" or key.startswith(("hydra.", "hydra/")):
+            continue
+        if key.rpartition(".")[0] in open_nodes:
             continue
         if key not in known and key.partition("@")[0] not in _FREE_GROUPS:
             raise _unknown(key, known | _FREE_GROUPS)
@@ -67,9 +72,11 @@ def check_overrides(arguments: Sequence[str], schema: type) -> None:
 def refuse_unknown(composed: DictConfig, schema: type) -> None:
     """Refuse a composed configuration that holds a key which the schema lacks."""
     chosen = {OmegaConf.select(composed, f"{package}.name", default=None) for package in CHOICES}
-    known = {key.path for key in walk(schema) if not key.option or key.option in chosen}
+    keys = [key for key in walk(schema) if not key.option or key.option in chosen]
+    known = {key.path for key in keys}
+    open_nodes = {key.path for key in keys if key.type == _MAPPING}
     for path in _paths(composed):
-        if path not in known:
+        if path not in known and path.rpartition(".")[0] not in open_nodes:
             raise _unknown(path, known)
 
 
@@ -119,6 +126,8 @@ def _type_name(annotation: Any) -> str:  # Any: a dataclass field's type
         return " or ".join(_type_name(part) for part in typing.get_args(annotation))
     if annotation is type(None):
         return "null"
+    if typing.get_origin(annotation) is dict:
+        return _MAPPING
     if typing.get_origin(annotation) is list:
         return f"list of {_type_name(typing.get_args(annotation)[0])}"
     if is_dataclass(annotation) or annotation is Any:

@@ -28,7 +28,7 @@ class TrainConfig:
     frontend: FrontendConfig = option(FrontendConfig, "first layers of every detector")
     augment: AugmentConfig = option(AugmentConfig, "what is done to training windows")
     loss: LossConfig = option(LossConfig, "what is minimised")
-    optimizer: OptimizerConfig = option(OptimizerConfig, "AdamW and its schedule")
+    optimizer: OptimizerConfig = option(OptimizerConfig, "the optimiser and its schedule")
     trainer: TrainerConfig = option(TrainerConfig, "how long, on what, how often to look")
     logger: LoggerConfig = option(LoggerConfig, "where metrics go")
     postprocess: PostprocessConfig = option(PostprocessConfig, "from probabilities to events")
@@ -49,6 +49,12 @@ class TrainConfig:
             f"augment.dropout.probability={self.augment.dropout.probability} takes electrodes "
             "away, which frontend.missing=refuse refuses; set augment.dropout.probability=0, or "
             "frontend.missing=interpolate or mask",
+        )
+        require(
+            not (self.augment.surrogate.probability and sum(self.model.context_s)),
+            f"augment.surrogate.probability={self.augment.surrogate.probability} would mix the "
+            f"context of {self.model.name} into what is judged, whatever its label; set "
+            "augment.surrogate.probability=0",
         )
         require(
             self.data.preprocess.rate_hz % self.model.rate_hz == 0,
@@ -175,6 +181,8 @@ class DetectConfig:
     input: str = required("EDF file, or a folder whose EDF files are read")
     out: str = option("detections", "folder for csv_bi, events.tsv and probabilities")
     threshold: float | None = option(None, "probability of a seizure; null = the frozen one")
+    live: bool = option(False, "replay each file as a live recording, too, and compare")
+    chunk_s: float = option(1.0, "samples that a live replay feeds at once", unit="s")
     accelerator: str = option("auto", "auto, cpu or gpu")
     disable_progress: bool = option(False, "plain lines instead of progress bars")
 
@@ -183,7 +191,16 @@ class DetectConfig:
             self.threshold is None or 0 < self.threshold < 1,
             f"threshold={self.threshold} must lie between 0 and 1, or be null",
         )
+        positive(chunk_s=self.chunk_s)
         one_of("accelerator", self.accelerator, ACCELERATORS)
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """`python -m bgb.export run=<folder> out=<file>.onnx`: a trained detector as an ONNX file."""
+
+    run: str = required("run folder of the detector")
+    out: str = option("detector.onnx", "the file to write")
 
 
 @dataclass(frozen=True)
@@ -221,6 +238,7 @@ COMMANDS = {
     "evaluate": EvaluateConfig,
     "cache": CacheConfig,
     "detect": DetectConfig,
+    "export": ExportConfig,
     "plan": PlanConfig,
     "storage": StorageConfig,
     "runs": RunsConfig,
@@ -230,6 +248,7 @@ CommandConfig = (
     | EvaluateConfig
     | CacheConfig
     | DetectConfig
+    | ExportConfig
     | PlanConfig
     | StorageConfig
     | RunsConfig

@@ -6,6 +6,7 @@ from bgb.config.check import not_negative, one_of, positive, require
 from bgb.config.option import option
 
 ACCELERATORS = ("auto", "cpu", "gpu")
+OPTIMIZERS = ("adamw", "adam", "radam")
 # What can select a checkpoint, and which way is better: only names that exist (lesson 64).
 MONITORS = {
     "val/auroc": "max",
@@ -21,19 +22,25 @@ VALIDATION_METRICS = (*MONITORS, "val/threshold")
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW with linear warm-up and cosine decay, counted in optimiser steps."""
+    """An Adam with linear warm-up and cosine decay, counted in optimiser steps."""
 
+    name: str = option(
+        "adamw", "adamw, adam or radam (Liu 2020); the latter two add the decay to the gradient"
+    )
     lr: float = option(1e-3, "peak learning rate")
     weight_decay: float = option(0.01, "decay of weights; biases and norms are spared")
+    beta2: float = option(0.999, "how slowly the mean of squared gradients changes")
     warmup_fraction: float = option(0.05, "share of all steps spent warming up")
     final_fraction: float = option(0.01, "learning rate at the end, as a share of the peak")
     gradient_clip: float = option(1.0, "largest gradient norm; 0 for no clipping")
 
     def __post_init__(self) -> None:
+        one_of("optimizer.name", self.name, OPTIMIZERS)
         positive(optimizer__lr=self.lr)
         not_negative(
             optimizer__weight_decay=self.weight_decay, optimizer__gradient_clip=self.gradient_clip
         )
+        require(0 <= self.beta2 < 1, f"optimizer.beta2={self.beta2} must be in [0, 1)")
         require(
             0 <= self.warmup_fraction < 1,
             f"optimizer.warmup_fraction={self.warmup_fraction} must be in [0, 1)",
@@ -49,6 +56,13 @@ class TrainerConfig:
     """How long, on what, and how often to look."""
 
     max_epochs: int = option(8, "epochs to train", unit="epochs")
+    budget_minutes: float | None = option(
+        None,
+        "training and validation end after so much time, if not after max_epochs, and the learning "
+        "rate with them; the first step of a session, which may compile, is not counted; a clock "
+        "decides, so the result is not reproducible",
+        unit="min",
+    )
     accelerator: str = option("auto", "auto, cpu or gpu")
     devices: int = option(1, "GPUs, or processes on the CPU, that share each batch")
     precision: str = option("32-true", "32-true or bf16-mixed")
@@ -97,6 +111,7 @@ class TrainerConfig:
             trainer__checkpoint_minutes=self.checkpoint_minutes,
             trainer__log_every_steps=self.log_every_steps,
             trainer__max_hours=self.max_hours,
+            trainer__budget_minutes=self.budget_minutes,
         )
         not_negative(
             trainer__threads=self.threads,
@@ -111,6 +126,12 @@ class TrainerConfig:
         one_of("trainer.nonfinite", self.nonfinite, ("raise", "skip"))
         one_of("trainer.monitor", self.monitor, MONITORS)
         one_of("trainer.resume", self.resume, ("auto", "never"))
+        require(
+            self.budget_minutes is None or self.devices == 1,
+            f"trainer.budget_minutes={self.budget_minutes} is for one device: the clocks of "
+            f"trainer.devices={self.devices} processes would give them different learning rates; "
+            "leave it out, or set trainer.devices=1",
+        )
         require(0 <= self.ema_decay < 1, f"trainer.ema_decay={self.ema_decay} must be in [0, 1)")
 
     @property

@@ -64,25 +64,27 @@ class DeviceSplit:
         recordings: Sequence[int],
         starts: Sequence[float],
         *,
-        window_s: int,
+        judged_s: int,
         num_steps: int,
         first_sample: int,
-        read_s: int | None = None,
+        read_s: int,
+        before_s: int = 0,
         boundary_s: float = 0.0,
     ) -> WindowBatch:
         """Gather windows into fresh tensors on the device; arguments as for `fill_batch`.
 
-        `read_s` is the length of the tiles where windows may be shifted, else None.
+        `read_s` is the length of the tiles: judged part, context and, where windows may be
+        shifted, one second more.
         """
-        numbers = self._numbers(recordings, starts, window_s=window_s, reach_s=boundary_s / 2)
+        numbers = self._numbers(recordings, starts, judged_s=judged_s, reach_s=boundary_s / 2)
         near_B = numbers.to(_exact(self.device))  # one small copy, all exact in float64
         labels_BK, valid_BK = _steps(
-            near_B, num_steps=num_steps, step_s=window_s / num_steps, boundary_s=boundary_s
+            near_B, num_steps=num_steps, step_s=judged_s / num_steps, boundary_s=boundary_s
         )
         recording_B, start_B = near_B[:, :2].to(torch.int64).to(self.device).unbind(1)
         shift_B = (near_B[:, 1].frac() * self.tiles_NCR.shape[-1]).round()
         return WindowBatch(
-            tiles_BSCR=self._gather(recording_B, start_B, read_s or window_s),
+            tiles_BSCR=self._gather(recording_B, start_B - before_s, read_s),
             present_BC=self.present_PC[recording_B],
             labels_BK=labels_BK.to(self.device),
             valid_BK=valid_BK.to(self.device),
@@ -97,7 +99,7 @@ class DeviceSplit:
         recordings: Sequence[int],
         starts: Sequence[float],
         *,
-        window_s: int,
+        judged_s: int,
         reach_s: float,
     ) -> Tensor:
         """Return recording, start, duration and the seizures near each window, (B, 3 + 2E)."""
@@ -105,7 +107,7 @@ class DeviceSplit:
         for recording, start in zip(recordings, starts, strict=True):
             spans_E2 = self.seizures_P[recording]
             first = np.searchsorted(spans_E2[:, 1], start - reach_s, side="right")
-            stop = np.searchsorted(spans_E2[:, 0], start + window_s + reach_s, side="left")
+            stop = np.searchsorted(spans_E2[:, 0], start + judged_s + reach_s, side="left")
             near.append(spans_E2[first:stop].reshape(-1))
         numbers = np.zeros((len(near), 3 + max(map(len, near), default=0)))
         numbers[:, 0], numbers[:, 1] = recordings, starts
@@ -114,9 +116,9 @@ class DeviceSplit:
             row[3 : 3 + len(spans)] = spans
         return torch.from_numpy(numbers)
 
-    def _gather(self, recording_B: Tensor, start_B: Tensor, window_s: int) -> Tensor:
-        second_BS = start_B[:, None] + torch.arange(window_s, device=self.device)
-        inside_BS = second_BS < self.seconds_P[recording_B][:, None]
+    def _gather(self, recording_B: Tensor, first_B: Tensor, read_s: int) -> Tensor:
+        second_BS = first_B[:, None] + torch.arange(read_s, device=self.device)
+        inside_BS = (second_BS >= 0) & (second_BS < self.seconds_P[recording_B][:, None])
         zeros = len(self.tiles_NCR) - 1
         row_BS = torch.where(inside_BS, self.first_P[recording_B][:, None] + second_BS, zeros)
         tiles = self.tiles_NCR.index_select(0, row_BS.flatten())

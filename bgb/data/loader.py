@@ -48,6 +48,7 @@ class WindowLoader:
         at most and may be empty. State and sample numbers are those of whole batches, so a run may
         go on with another number of processes.
     shift : start windows between two seconds; tiles then hold one second more.
+    context_s : seconds at the left and right of a window that are read, but not judged.
     boundary_s : labels ramp over this time around each onset and offset.
     """
 
@@ -69,16 +70,20 @@ class WindowLoader:
         rank: int = 0,
         num_processes: int = 1,
         shift: ShiftConfig = _NO_SHIFT,
+        context_s: tuple[int, int] = (0, 0),
         boundary_s: float = 0.0,
     ) -> None:
         self._shift, self._boundary_s = shift, boundary_s
+        self._before_s, self._judged_s = context_s[0], window_s - sum(context_s)
         self._rate_hz = recordings[0].spec.rate_hz
         self._read_s = window_s + (shift.probability > 0)
         self._sampling, self._seed = sampling, seed
         self._rank, self._num_processes = rank, num_processes
-        self._window_s, self._batch_size = window_s, batch_size
-        self._num_steps, self._threads = count_steps(window_s, label_rate_hz), threads
-        self._index = index_windows(recordings, window_s=window_s, by_patient=sampling.by_patient)
+        self._batch_size, self._threads = batch_size, threads
+        self._num_steps = count_steps(self._judged_s, label_rate_hz)
+        self._index = index_windows(
+            recordings, judged_s=self._judged_s, by_patient=sampling.by_patient
+        )
         check_kinds(self._index, sampling)
         self._tiles = make_resident(
             recordings, residency, memory_gib=memory_gib, device=device, progress=progress
@@ -147,10 +152,11 @@ class WindowLoader:
             batch = split.batch(
                 recordings,
                 starts,
-                window_s=self._window_s,
+                judged_s=self._judged_s,
                 num_steps=self._num_steps,
                 first_sample=first_sample,
                 read_s=self._read_s,
+                before_s=self._before_s,
                 boundary_s=self._boundary_s,
             )
             self._position += 1
@@ -192,7 +198,8 @@ class WindowLoader:
                 tiles_B,
                 starts,
                 rows=range(row, min(row + share, len(starts))),
-                window_s=self._window_s,
+                judged_s=self._judged_s,
+                before_s=self._before_s,
                 boundary_s=self._boundary_s,
             )
             for row in range(0, len(starts), share)

@@ -40,7 +40,7 @@ class EegDataModule(LightningDataModule):
     progress : show a bar while the cache is built.
     force_manifest : read the `meta` of every file again.
     accelerator : where the detector is trained, as `trainer.accelerator` has it.
-    shift, boundary_s : of the `WindowLoader`.
+    context_s, shift, boundary_s : of the `WindowLoader`.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class EegDataModule(LightningDataModule):
         progress: bool = True,
         force_manifest: bool = False,
         accelerator: str = "cpu",
+        context_s: tuple[int, int] = (0, 0),
         shift: ShiftConfig = _NO_SHIFT,
         boundary_s: float = 0.0,
     ) -> None:
@@ -60,7 +61,7 @@ class EegDataModule(LightningDataModule):
         self._config, self._label_rate_hz, self._seed = config, label_rate_hz, seed
         self._splits, self._progress, self._force_manifest = splits, progress, force_manifest
         self._accelerator = accelerator
-        self._shift, self._boundary_s = shift, boundary_s
+        self._context_s, self._shift, self._boundary_s = context_s, shift, boundary_s
         self._cache: Cache | None = None
 
     @cached_property
@@ -141,6 +142,7 @@ class EegDataModule(LightningDataModule):
             threads=config.threads,
             rank=rank,
             num_processes=num_processes,
+            context_s=self._context_s,
             shift=self._shift,
             boundary_s=self._boundary_s,
         )

@@ -1,9 +1,9 @@
 """Which windows an epoch is made of: a pure function of (seed, epoch), nothing else.
 
-Every whole second starts a window; it is `partial` (some seizure), `full` (all seizure) or `none`.
-Kinds are drawn in the proportion of their weights, or as often as they exist (`natural`), patients
-evenly within a kind, and windows without repetition where there are enough; everything afresh each
-epoch (lessons 14, 16, 17).
+Every whole second starts a window; what it judges is `partial` (some seizure), `full` (all of it)
+or `none`. Kinds are drawn in the proportion of their weights, or as often as they exist
+(`natural`), patients evenly within a kind, and windows without repetition where there are enough;
+everything afresh each epoch (lessons 14, 16, 17).
 The index keeps runs of equal kind, so it grows with the events, not with the windows.
 """
 
@@ -70,13 +70,13 @@ class Epoch:
 
 
 def index_windows(
-    recordings: Sequence[CachedRecording], *, window_s: int, by_patient: bool = True
+    recordings: Sequence[CachedRecording], *, judged_s: int, by_patient: bool = True
 ) -> WindowIndex:
     """Sort every window of a split into kinds and patients; reads events, no signals."""
     found: dict[str, dict[str, list[tuple[int, int, int]]]] = {kind: {} for kind in KINDS}
     for number, recording in enumerate(recordings):
         group = recording.patient if by_patient else ""
-        for first, stop, kind in _equal_stretches(window_kinds(recording, window_s)):
+        for first, stop, kind in _equal_stretches(window_kinds(recording, judged_s)):
             found[KINDS[kind]].setdefault(group, []).append((number, first, stop - first))
     return WindowIndex(
         {
@@ -87,19 +87,19 @@ def index_windows(
     )
 
 
-def window_kinds(recording: CachedRecording, window_s: int) -> NDArray[np.int8]:
+def window_kinds(recording: CachedRecording, judged_s: int) -> NDArray[np.int8]:
     """Return the kind of the window at every start: 0 none, 1 partial, 2 full."""
     events = seizures(recording.events)
     if not events:  # most recordings: a large corpus is to be indexed within a second
-        return np.full(num_starts(recording.num_seconds, window_s), _NONE, np.int8)
+        return np.full(num_starts(recording.num_seconds, judged_s), _NONE, np.int8)
     seizure_S = np.zeros(recording.num_seconds)  # seconds of seizure in each second
     for event in events:
         second_S = np.arange(int(event.start_s), min(int(np.ceil(event.stop_s)), len(seizure_S)))
         overlap_S = np.minimum(second_S + 1, event.stop_s) - np.maximum(second_S, event.start_s)
         seizure_S[second_S] += overlap_S
     total = np.concatenate([[0.0], np.cumsum(seizure_S)])
-    starts = np.arange(num_starts(recording.num_seconds, window_s))
-    stops = np.minimum(starts + window_s, recording.num_seconds)
+    starts = np.arange(num_starts(recording.num_seconds, judged_s))
+    stops = np.minimum(starts + judged_s, recording.num_seconds)
     inside = total[stops] - total[starts]
     length = np.minimum(stops, recording.duration_s) - starts
     kinds = np.where(inside > 1e-6, _PARTIAL, _NONE)

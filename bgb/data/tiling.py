@@ -9,7 +9,7 @@ signals to tiles: building a cache and detection on a single EDF both take it.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from bgb.config.data import PreprocessConfig
 from bgb.eeg.channels import assign_channels
 from bgb.eeg.events import Event
 from bgb.eeg.filter_plan import plan_filter
-from bgb.eeg.filters import Read, filter_blocks
+from bgb.eeg.filters import BlockFilter, Read
 from bgb.eeg.signal import QUANTUM_UV, SignalSpec
 from bgb.errors import CacheError, ChannelError
 
@@ -46,7 +46,12 @@ class Tiling:
     spec, present_C : of the tiles; a channel that the file lacks is zero and not present.
     rows : the channels of the file to be read, in the order of those that are present.
     shape : (S, C, R) of all tiles together.
+    filter : what has been done of the recording.
     missing, remarks : channels that the file lacks, and what was odd about the others.
+
+    Parameters
+    ----------
+    live : filter in the shortest blocks, which differs from the longest by no more than rounding.
 
     Raises
     ------
@@ -54,7 +59,9 @@ class Tiling:
     CacheError : signal, duration and events contradict each other (lesson 4).
     """
 
-    def __init__(self, facts: SignalFacts, config: PreprocessConfig, *, max_missing: int) -> None:
+    def __init__(
+        self, facts: SignalFacts, config: PreprocessConfig, *, max_missing: int, live: bool = False
+    ) -> None:
         _check_lengths(facts)
         assignment = assign_channels(facts.channels)
         if len(assignment.missing) > max_missing:
@@ -64,19 +71,23 @@ class Tiling:
                 f"data.max_missing={max_missing}; raise data.max_missing or list the recording in "
                 "data.exclude"
             )
-        self._recording_id = facts.recording_id
-        rate_hz = facts.rate_hz
-        self._plan = plan_filter(facts.num_samples, rate_hz, config, unit_uv=QUANTUM_UV)
+        self._recording_id, self._source_hz = facts.recording_id, facts.rate_hz
+        plan = plan_filter(facts.num_samples, facts.rate_hz, config, unit_uv=QUANTUM_UV, live=live)
         self.spec = SignalSpec(assignment.channel_set, assignment.channels, config.rate_hz)
         self.missing, self.remarks = assignment.missing, assignment.remarks
         self.present_C = np.array([source is not None for source in assignment.sources])
-        num_seconds = count_seconds(facts.duration_s)
-        self.shape = (num_seconds, len(assignment.channels), config.rate_hz)
+        num_channels = len(assignment.channels)
+        self.shape = (count_seconds(facts.duration_s), num_channels, config.rate_hz)
         sources = [source for source in assignment.sources if source is not None]
         self.rows = [row for row, _ in sources]
+        self.filter = BlockFilter(len(self.rows), plan)
         self._turned_P = np.array([sign < 0 for _, sign in sources])
         self._places_P = np.flatnonzero(self.present_C)
         self._sums = [_Sums() if here else _Sums(0, 0, 0) for here in self.present_C]
+        # The last tile may hold less than half a sample: then no block reaches into it.
+        most = plan.hop_out // config.rate_hz + 1
+        self._tiles_SCR = np.zeros((most, num_channels, config.rate_hz), np.int16)
+        self._done = 0
 
     def blocks(self, read: Read) -> Iterator[NDArray[np.int16]]:
         """Yield consecutive tiles, (n, C, R); the memory is used again.
@@ -87,22 +98,29 @@ class Tiling:
         ------
         CacheError : samples that are not finite.
         """
-        num_seconds, num_channels, rate_hz = self.shape
-        # The last tile may hold less than half a sample: then no block reaches into it.
-        most = self._plan.hop_out // rate_hz + 1
-        tiles_SCR = np.zeros((most, num_channels, rate_hz), np.int16)
-        num_rows, done = len(self.rows), 0
-        for start, first, piece_GN in filter_blocks(read, num_rows, self._plan):
-            last = start + piece_GN.shape[1] >= self._plan.length
-            count = num_seconds - done if last else piece_GN.shape[1] // rate_hz
+        while not self.filter.is_done:
+            yield self.block(read)
+
+    def block(self, read: Read) -> NDArray[np.int16]:
+        """Return the next tiles, (n, C, R), in memory that is used again; see `blocks`."""
+        rate_hz, count = self.shape[-1], 0
+        for start, first, piece_GN in self.filter.next(read):
+            is_last = start + piece_GN.shape[1] >= self.filter.plan.length
+            count = self.shape[0] - self._done if is_last else piece_GN.shape[1] // rate_hz
             for row, piece_N in enumerate(piece_GN, start=first):
                 if self._turned_P[row]:
                     piece_N *= -1
                 self._round(piece_N, self._sums[self._places_P[row]])
-                _cut(piece_N, tiles_SCR[:count, self._places_P[row]])
-            if first + len(piece_GN) == num_rows:
-                yield tiles_SCR[:count]
-                done += count
+                _cut(piece_N, self._tiles_SCR[:count, self._places_P[row]])
+        self._done += count
+        return self._tiles_SCR[:count]
+
+    def end(self, num_samples: int) -> None:
+        """Let a live recording end after so many samples; `blocks` yields what is left."""
+        duration_s, rate_hz = num_samples / self._source_hz, self.shape[-1]
+        length = round(duration_s * rate_hz)
+        self.filter.plan = replace(self.filter.plan, num_samples=num_samples, length=length)
+        self.shape = (count_seconds(duration_s), *self.shape[1:])
 
     @property
     def statistics(self) -> tuple[dict[str, Any], ...]:  # Any: JSON, one object a channel
@@ -110,7 +128,7 @@ class Tiling:
         return tuple(
             {
                 "channel": name,
-                "rms_uv": round(math.sqrt(sums.squares / self._plan.length) * QUANTUM_UV, 3),
+                "rms_uv": round(math.sqrt(sums.squares / self.filter.plan.length) * QUANTUM_UV, 3),
                 "min_uv": round(sums.lowest * QUANTUM_UV, 1),
                 "max_uv": round(sums.highest * QUANTUM_UV, 1),
                 "clipped": sums.num_clipped,

@@ -1,10 +1,13 @@
 """Windows: a recording and a whole second; what a batch of them is, and how they are cut.
 
-A recording shorter than the window gives one window, padded and masked, and the last second begun
-is part of the last window: no second is left out (lesson 12).
+A window is judged between the seconds of context that its detector asks for on both sides, and is
+known by where that part begins; context outside the recording is zero. So every second is judged
+somewhere: a recording shorter than that part gives one window, padded and masked, and the last
+second begun is part of the last window (lesson 12).
 """
 
-# Shapes: B windows, S seconds of a window, C channels, R samples a second, K output steps
+# Shapes: B windows, S seconds of a window with its context, C channels, R samples a second,
+# K output steps of the judged part
 
 import math
 from collections.abc import Iterator, Sequence
@@ -31,7 +34,7 @@ class WindowBatch(NamedTuple):
     present_BC : False for channels that the recording lacks.
     labels_BK : float32; 1 where at least half of the step is seizure, or a ramp (`step_labels`).
     valid_BK : False for steps that begin at or after the end of the recording.
-    start_B : first second of the window in its recording.
+    start_B : first second of the judged part of the window in its recording.
     recording_B : index of the recording in its split.
     sample_B : number of the window in the whole run; seeds its augmentation.
     shift_B : samples by which the window begins after its first second. Where windows may be
@@ -48,12 +51,12 @@ class WindowBatch(NamedTuple):
     shift_B: torch.Tensor
 
 
-def count_steps(window_s: int, label_rate_hz: float) -> int:
-    """Return K, the output steps of a window; a window must hold a whole number of them."""
-    num_steps = round(window_s * label_rate_hz)
-    if num_steps < 1 or abs(num_steps - window_s * label_rate_hz) > 1e-6:
+def count_steps(judged_s: int, label_rate_hz: float) -> int:
+    """Return K, the output steps of a window; it must judge a whole number of them."""
+    num_steps = round(judged_s * label_rate_hz)
+    if num_steps < 1 or abs(num_steps - judged_s * label_rate_hz) > 1e-6:
         raise ConfigError(
-            f"data.window_s={window_s} is not a whole number of output steps of "
+            f"the {judged_s} s of data.window_s that are judged are no whole number of steps of "
             f"{1 / label_rate_hz:g} s; choose a multiple of that"
         )
     return num_steps
@@ -105,18 +108,18 @@ def valid_steps(
     return np.asarray(start_B1 + step_s * np.arange(num_steps) < duration_B1 - 1e-9)
 
 
-def num_starts(num_seconds: int, window_s: int) -> int:
-    """Return how many whole seconds a window can start at; at least one."""
-    return max(1, num_seconds - window_s + 1)
+def num_starts(num_seconds: int, judged_s: int) -> int:
+    """Return how many whole seconds a window can be judged from; at least one."""
+    return max(1, num_seconds - judged_s + 1)
 
 
-def window_starts(num_seconds: int, *, window_s: int, stride_s: int) -> list[int]:
+def window_starts(num_seconds: int, *, judged_s: int, stride_s: int) -> list[int]:
     """Return starts that cover every second; the last window ends with the recording if it can."""
-    if not 0 < stride_s <= window_s:
+    if not 0 < stride_s <= judged_s:
         raise ConfigError(
-            f"stride_s={stride_s} must be in 1..window_s={window_s}: no second unseen"
+            f"stride_s={stride_s} must be in 1..judged_s={judged_s}: no second unseen"
         )
-    last = num_starts(num_seconds, window_s) - 1
+    last = num_starts(num_seconds, judged_s) - 1
     return [*range(0, last, stride_s), last]
 
 
@@ -127,10 +130,34 @@ def recording_windows(
     stride_s: int,
     batch_size: int,
     label_rate_hz: float = 1.0,
+    context_s: tuple[int, int] = (0, 0),
     recording: int = 0,
 ) -> Iterator[WindowBatch]:
     """Walk one recording, in order; `sample_B` counts its windows from 0."""
-    starts = window_starts(tiles.num_seconds, window_s=window_s, stride_s=stride_s)
+    judged_s = window_s - sum(context_s)
+    return windows_at(
+        tiles,
+        window_starts(tiles.num_seconds, judged_s=judged_s, stride_s=stride_s),
+        window_s=window_s,
+        batch_size=batch_size,
+        label_rate_hz=label_rate_hz,
+        context_s=context_s,
+        recording=recording,
+    )
+
+
+def windows_at(
+    tiles: Tiles,
+    starts: Sequence[int],
+    *,
+    window_s: int,
+    batch_size: int,
+    label_rate_hz: float = 1.0,
+    context_s: tuple[int, int] = (0, 0),
+    recording: int = 0,
+    first_sample: int = 0,
+) -> Iterator[WindowBatch]:
+    """Cut some windows of one recording, in order."""
     buffers = TileBuffers(
         tiles.spec, window_s=window_s, batch_size=min(batch_size, len(starts)), keep=2
     )
@@ -141,8 +168,9 @@ def recording_windows(
             batch,
             window_s=window_s,
             label_rate_hz=label_rate_hz,
+            context_s=context_s,
             recordings=[recording] * len(batch),
-            first_sample=first,
+            first_sample=first_sample + first,
             buffers=buffers,
         )
 
@@ -155,17 +183,20 @@ def make_batch(
     label_rate_hz: float,
     recordings: Sequence[int],
     first_sample: int,
+    context_s: tuple[int, int] = (0, 0),
     buffers: TileBuffers | None = None,
 ) -> WindowBatch:
     """Cut windows; a consumer may keep what it gets, with or without `buffers`."""
+    judged_s = window_s - sum(context_s)
     batch = empty_batch(
         buffers or TileBuffers(tiles_B[0].spec, window_s=window_s, batch_size=len(tiles_B)),
         starts_B,
-        num_steps=count_steps(window_s, label_rate_hz),
+        num_steps=count_steps(judged_s, label_rate_hz),
         recordings=recordings,
         first_sample=first_sample,
     )
-    fill_batch(batch, tiles_B, starts_B, rows=range(len(tiles_B)), window_s=window_s)
+    rows = range(len(tiles_B))
+    fill_batch(batch, tiles_B, starts_B, rows=rows, judged_s=judged_s, before_s=context_s[0])
     return batch
 
 
@@ -204,28 +235,35 @@ def fill_batch(
     starts_B: Sequence[float],
     *,
     rows: range,
-    window_s: int,
+    judged_s: int,
+    before_s: int = 0,
     boundary_s: float = 0.0,
 ) -> None:
     """Read the windows of some rows of a batch; other threads may fill the others.
 
     What the system holds in memory is copied first. The rest is then under way all at once.
+
+    Parameters
+    ----------
+    judged_s : seconds that have labels; they begin `before_s` after the first second read.
     """
     windows_BSCR, num_seconds = batch.tiles_BSCR.numpy(), batch.tiles_BSCR.shape[1]
     scratch_SCR = np.empty(windows_BSCR.shape[1:], np.int16)  # stays in the cache of the core
     parts = []
     for row in rows:
-        start = int(starts_B[row])
-        count = min(num_seconds, tiles_B[row].num_seconds - start)
-        windows_BSCR[row, count:] = 0
-        parts.append((tiles_B[row], windows_BSCR[row, :count], start, scratch_SCR[:count]))
+        first = int(starts_B[row]) - before_s
+        inside = slice(max(0, -first), min(num_seconds, tiles_B[row].num_seconds - first))
+        windows_BSCR[row, : inside.start] = 0
+        windows_BSCR[row, inside.stop :] = 0
+        window_SCR, start = windows_BSCR[row, inside], first + inside.start
+        parts.append((tiles_B[row], window_SCR, start, scratch_SCR[inside]))
     absent = [part for part in parts if not _copy(*part, wait=False)]
     for tiles, window_SCR, start, _ in absent:
         assert isinstance(tiles, CachedRecording)
         tiles.announce(start, start + len(window_SCR))
     for part in absent:
         _copy(*part, wait=True)
-    _describe(batch, tiles_B, starts_B, rows=rows, window_s=window_s, boundary_s=boundary_s)
+    _describe(batch, tiles_B, starts_B, rows=rows, judged_s=judged_s, boundary_s=boundary_s)
 
 
 def _copy(
@@ -254,12 +292,12 @@ def _describe(
     starts_B: Sequence[float],
     *,
     rows: range,
-    window_s: int,
+    judged_s: int,
     boundary_s: float,
 ) -> None:
     """Fill in labels and masks; what all windows share is done at once, for it holds up readers."""
     num_steps, part = batch.labels_BK.shape[1], slice(rows.start, rows.stop)
-    step_s = window_s / num_steps
+    step_s = judged_s / num_steps
     present_BC, labels_BK = batch.present_BC.numpy()[part], batch.labels_BK.numpy()[part]
     labels_BK[:] = 0
     durations_s = [tiles.duration_s for tiles in tiles_B[part]]

@@ -7,27 +7,54 @@ A new architecture is one file with a network class, one option class in bgb.con
 # Shapes: B batch, S seconds, C cached channels, R samples a second, K output steps
 
 from dataclasses import asdict
+from typing import Any
 
 from torch import Tensor, nn
 
 from bgb.config.model import (
+    BraindecodeConfig,
+    DeepSozConfig,
     EegNetConfig,
+    EegWaveNetConfig,
     EventNetUnetConfig,
+    EvoBrainConfig,
     FrontendConfig,
+    LookAroundConfig,
     MambaUnetConfig,
     ModelConfig,
+    SeizureTransformerConfig,
     SpectralSsmConfig,
 )
+from bgb.detectors.braindecode import BraindecodeNetwork
+from bgb.detectors.deepsoz import DeepSoz
 from bgb.detectors.eegnet import EegNet
+from bgb.detectors.eegwavenet import EegWaveNet
 from bgb.detectors.eventnet_unet import EventNetUnet
+from bgb.detectors.evobrain import EvoBrain
 from bgb.detectors.frontend import Frontend
+from bgb.detectors.lookaround import LookAround
 from bgb.detectors.mamba_unet import MambaUnet
+from bgb.detectors.seizure_transformer import SeizureTransformer
 from bgb.detectors.spectral_ssm import SpectralSsm
 from bgb.eeg.signal import SignalSpec
 from bgb.errors import ConfigError
 
-Network = EegNet | EventNetUnet | MambaUnet | SpectralSsm
+Network = (
+    BraindecodeNetwork
+    | DeepSoz
+    | EegNet
+    | EegWaveNet
+    | EventNetUnet
+    | EvoBrain
+    | LookAround
+    | MambaUnet
+    | SeizureTransformer
+    | SpectralSsm
+)
+# torch compiles what stands around an LSTM, and nobody knows what a foreign network holds.
+_NOT_ONE_GRAPH = (BraindecodeNetwork, DeepSoz)
 _NOT_ARGUMENTS = ("name", "window_s")  # of a network: the window is that of the data
+State = Any  # Any: what a causal network makes of it; it is only handed back
 
 
 class Detector(nn.Module):
@@ -40,6 +67,12 @@ class Detector(nn.Module):
     window_s : seconds of a window.
     context_s : seconds at the left and right of a window that are seen and not judged.
     receptive_field_s : the shortest window that makes sense.
+    is_causal : no logit looks ahead; `step` runs it without windows.
+    is_one_graph : torch.compile takes it whole.
+
+    Raises
+    ------
+    ConfigError : the network is causal, but its frontend looks further than the sample at hand.
     """
 
     def __init__(self, frontend: Frontend, network: Network) -> None:
@@ -51,6 +84,10 @@ class Detector(nn.Module):
         self.window_s: int = network.window_s
         self.context_s: tuple[int, int] = network.context_s
         self.receptive_field_s: float = network.receptive_field_s
+        self.is_causal: bool = getattr(network, "is_causal", False)
+        if self.is_causal:
+            _check_pointwise(frontend)
+        self.is_one_graph = not isinstance(network, _NOT_ONE_GRAPH)
 
     def forward(self, tiles_BSCR: Tensor, present_BC: Tensor) -> Tensor:
         """Return logits of the judged part, (B, K), for int16 tiles and electrodes present.
@@ -59,6 +96,21 @@ class Detector(nn.Module):
         """
         logits_BK: Tensor = self.network(self.frontend(tiles_BSCR, present_BC))
         return logits_BK
+
+    def step(
+        self, tiles_BSCR: Tensor, present_BC: Tensor, state: State | None
+    ) -> tuple[Tensor, State]:
+        """Return the logits (B, K) of the seconds after those of `state`, and the next state.
+
+        For causal detectors; the first seconds of recordings come with the state None.
+        """
+        device = self.frontend.montage.device
+        network: Any = self.network  # Any: only some networks are causal
+        state = network.initial_state(len(tiles_BSCR)) if state is None else state
+        logits_BK, state = network.step(
+            self.frontend(tiles_BSCR.to(device), present_BC.to(device)), state
+        )
+        return logits_BK, state
 
 
 def build_detector(
@@ -73,12 +125,24 @@ def _network(model: ModelConfig, num_channels: int, window_s: int) -> Network:
     options = {name: value for name, value in asdict(model).items() if name not in _NOT_ARGUMENTS}
     network: Network
     match model:
+        case BraindecodeConfig():
+            network = BraindecodeNetwork(num_channels, window_s=window_s, **options)
+        case DeepSozConfig():
+            network = DeepSoz(num_channels, window_s=window_s, **options)
         case EegNetConfig():
             network = EegNet(num_channels, window_s=window_s, **options)
+        case EegWaveNetConfig():
+            network = EegWaveNet(num_channels, window_s=window_s, **options)
         case EventNetUnetConfig():
             network = EventNetUnet(num_channels, window_s=window_s, **options)
+        case EvoBrainConfig():
+            network = EvoBrain(num_channels, window_s=window_s, **options)
+        case LookAroundConfig():
+            network = LookAround(num_channels, window_s=window_s, **options)
         case MambaUnetConfig():
             network = MambaUnet(num_channels, window_s=window_s, **options)
+        case SeizureTransformerConfig():
+            network = SeizureTransformer(num_channels, window_s=window_s, **options)
         case SpectralSsmConfig():
             network = SpectralSsm(num_channels, window_s=window_s, **options)
         case _:
@@ -89,3 +153,19 @@ def _network(model: ModelConfig, num_channels: int, window_s: int) -> Network:
             f"({network.receptive_field_s:g} s at {network.rate_hz} Hz); raise data.window_s"
         )
     return network
+
+
+def _check_pointwise(frontend: Frontend) -> None:
+    """Refuse a frontend of which a sample depends on later ones."""
+    if frontend.normalise != "fixed":
+        raise ConfigError(
+            f"frontend.normalise={frontend.normalise} looks at a whole window, which a causal "
+            "detector does not have; set frontend.normalise=fixed"
+        )
+    if frontend.decimate.factor != 1:
+        raise ConfigError(
+            f"model.rate_hz={frontend.rate_hz} is below the rate of the cache "
+            f"({frontend.signal.rate_hz} Hz), and lowering it looks ahead, which a causal detector "
+            f"must not; set data.preprocess.rate_hz={frontend.rate_hz} or "
+            f"model.rate_hz={frontend.signal.rate_hz}"
+        )

@@ -9,7 +9,7 @@ Tiny; test speed and sanity floor. The temporal kernel and the pools are those o
 import torch
 from torch import Tensor, nn
 
-from bgb.errors import ConfigError
+from bgb.detectors.segments import as_segments, check_segments
 
 _POOLS_S = (4 / 128, 8 / 128)  # pooling lengths of the paper, in seconds
 
@@ -35,11 +35,7 @@ class EegNet(nn.Module):
         dropout: float = 0.25,
     ) -> None:
         super().__init__()
-        if window_s % segment_s:
-            raise ConfigError(
-                f"data.window_s={window_s} is not a multiple of model.segment_s={segment_s}; "
-                f"choose data.window_s={max(window_s // segment_s, 1) * segment_s}"
-            )
+        check_segments(window_s, segment_s, "model.segment_s")
         self.rate_hz, self.window_s = rate_hz, window_s
         self.out_rate_hz = 1 / segment_s
         self.receptive_field_s = float(segment_s)
@@ -76,12 +72,11 @@ class EegNet(nn.Module):
 
     def forward(self, signal_BCT: Tensor) -> Tensor:
         """Return one logit a segment, (B, T / segment)."""
-        segments = signal_BCT.unfold(-1, self.num_samples, self.num_samples)  # (B, C, K, samples)
-        batch, channels, num_segments, samples = segments.shape
-        maps = segments.transpose(1, 2).reshape(batch * num_segments, 1, channels, samples)
+        num_segments = signal_BCT.shape[-1] // self.num_samples
+        maps = as_segments(signal_BCT, self.num_samples)[:, None]  # (B * K, 1, C, samples)
         features = self.separable(self.spatial(self.temporal(maps)))
         logits: Tensor = self.head(torch.flatten(features, 1))
-        return logits.view(batch, num_segments)
+        return logits.view(-1, num_segments)
 
 
 def _same_conv(num_in: int, num_out: int, length: int, *, groups: int = 1) -> nn.Module:

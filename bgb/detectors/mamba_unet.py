@@ -28,8 +28,6 @@ class MambaUnet(nn.Module):
     convolutions span; the Mamba-2 layers see the whole window. Zeros surround it.
     """
 
-    is_causal = False
-
     def __init__(
         self,
         num_channels: int,

@@ -62,13 +62,19 @@ class FilterPlan:
 
 
 def plan_filter(
-    num_samples: int, rate_hz: float, config: PreprocessConfig, *, unit_uv: float = 1.0
+    num_samples: int,
+    rate_hz: float,
+    config: PreprocessConfig,
+    *,
+    unit_uv: float = 1.0,
+    live: bool = False,
 ) -> FilterPlan:
     """Divide a recording into blocks of equal length, each about as long as a core's cache holds.
 
     Parameters
     ----------
     unit_uv : of what comes out, in microvolts.
+    live : blocks yield as little as they can (a second at whole rates), to be done soon.
 
     Raises
     ------
@@ -82,6 +88,8 @@ def plan_filter(
     exact_length = Fraction(num_samples * up, down)
     num_blocks = ceil(exact_length / (longest - 2 * overlap))
     block = step * _fast_length(ceil((exact_length / num_blocks + 2 * overlap) / step))
+    if live:
+        block = step + 2 * overlap
     block_in, overlap_in = block // up * down, overlap // up * down
     gain_F = _block_gain(block, block_in, config) / np.float32(unit_uv)
     return FilterPlan(num_samples, length, block_in, block, overlap_in, overlap, gain_F)

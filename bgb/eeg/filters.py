@@ -106,20 +106,54 @@ def filter_blocks(
     start, first, piece_GR : the piece begins at sample `start` of channel `first`; it may be
         written to. Blocks but the last have `plan.hop_out` samples.
     """
-    block_CB = np.zeros((num_channels, plan.block_in), np.float32)
-    convolve, extension, num_read = _Convolution(plan), plan.overlap_in, 0
-    for number in range(-(-plan.length // plan.hop_out)):
-        start = number * plan.hop_in - extension  # of the block, in source samples
-        if number:
-            block_CB[:, : 2 * extension] = block_CB[:, -2 * extension :]
-        stop = min(start + plan.block_in, plan.num_samples)
-        if stop > num_read:
-            read(block_CB[:, num_read - start : stop - start])
-            num_read = stop
+    blocks = BlockFilter(num_channels, plan)
+    while not blocks.is_done:
+        yield from blocks.next(read)
+
+
+class BlockFilter:
+    """Filters a recording block by block, as its samples come.
+
+    Attributes
+    ----------
+    plan : once it is known when the recording ends, that of as many samples with the same blocks.
+    """
+
+    def __init__(self, num_channels: int, plan: FilterPlan) -> None:
+        self.plan = plan
+        self._convolve = _Convolution(plan)
+        self._block_CB = np.zeros((num_channels, plan.block_in), np.float32)
+        self._number = 0  # of the next block
+        self._num_read = 0
+
+    @property
+    def is_done(self) -> bool:
+        return self._number * self.plan.hop_out >= self.plan.length
+
+    @property
+    def num_wanted(self) -> int:
+        """Samples that the next block reads."""
+        stop = self._start + self.plan.block_in
+        return max(0, min(stop, self.plan.num_samples) - self._num_read)
+
+    @property
+    def _start(self) -> int:
+        """First source sample of the next block, which lies in the overlap with the last."""
+        return self._number * self.plan.hop_in - self.plan.overlap_in
+
+    def next(self, read: Read) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
+        """Yield the next block; see `filter_blocks`."""
+        block_CB, start, plan = self._block_CB, self._start, self.plan
+        if self._number:
+            block_CB[:, : 2 * plan.overlap_in] = block_CB[:, -2 * plan.overlap_in :]
+        if num_wanted := self.num_wanted:
+            read(block_CB[:, self._num_read - start : self._num_read + num_wanted - start])
+            self._num_read += num_wanted
         _extend(block_CB, start, plan)
-        done = number * plan.hop_out
-        for first in range(0, num_channels, _CHANNELS_AT_ONCE):
-            piece_GR = convolve(block_CB[first : first + _CHANNELS_AT_ONCE])
+        done = self._number * plan.hop_out
+        self._number += 1
+        for first in range(0, len(block_CB), _CHANNELS_AT_ONCE):
+            piece_GR = self._convolve(block_CB[first : first + _CHANNELS_AT_ONCE])
             yield done, first, piece_GR[:, : plan.length - done]
 
 

@@ -5,7 +5,7 @@ second scores are exact means over stretches of it, so every output rate, also b
 treated alike.
 """
 
-# Shapes: K output steps, N stretches
+# Shapes: K output steps, N stretches, E edges of steps
 
 import math
 from dataclasses import dataclass
@@ -62,10 +62,24 @@ def mean_over(
     stop_s_N: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Return the mean of a piecewise constant series over each [start, stop), clipped to it."""
-    num_values = len(values_K)
-    integral = np.concatenate([[0.0], np.cumsum(values_K, dtype=np.float64)])
-    start_N = np.clip(start_s_N * rate_hz, 0, num_values)
-    stop_N = np.clip(stop_s_N * rate_hz, 0, num_values)
-    edges = np.arange(num_values + 1)
-    area_N = np.interp(stop_N, edges, integral) - np.interp(start_N, edges, integral)
+    integral_E = integrate(0.0, values_K)
+    return mean_between(integral_E, 0, start_s_N * rate_hz, stop_s_N * rate_hz)
+
+
+def integrate(before: float, values_K: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the integral at the K + 1 edges of steps, given that at the first."""
+    return np.cumsum(np.concatenate([[before], values_K]), dtype=np.float64)
+
+
+def mean_between(
+    integral_E: NDArray[np.float64],
+    first_edge: int,
+    start_N: NDArray[np.float64],
+    stop_N: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the mean over each [start, stop) in steps, from the integral at consecutive edges."""
+    edges_E = first_edge + np.arange(len(integral_E))
+    start_N = np.clip(start_N, 0, edges_E[-1])
+    stop_N = np.clip(stop_N, 0, edges_E[-1])
+    area_N = np.interp(stop_N, edges_E, integral_E) - np.interp(start_N, edges_E, integral_E)
     return np.asarray(area_N / (stop_N - start_N), dtype=np.float64)

@@ -1,18 +1,18 @@
 """From windows to one probability series a recording.
 
 Windows overlap and are blended with a triangular weight, so that no window edge is seen in the
-series. The context that a detector asks for is left out, except where the recording itself begins
-or ends. A recording is stitched by itself, and nothing but its own series is kept in memory
-(lessons 76 and 77: the predecessor matched events between unrelated windows and patients).
+series. A window has logits for its judged part only; the context that a detector looks at on both
+sides is zero outside the recording, in training as here. A recording is stitched by itself, and
+nothing but its own series is kept in memory (lessons 76 and 77: the predecessor matched events
+between unrelated windows and patients). A file is a live recording that has ended: one code
+follows both (lesson 80).
 """
 
-# Shapes: B windows, K output steps of a window, U units (common grid of windows and steps)
+# Shapes: B windows, K output steps
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from fractions import Fraction
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -21,39 +21,49 @@ from torch import Tensor
 
 from bgb.config.evaluation import EvaluationConfig
 from bgb.data.tiles import Tiles
-from bgb.data.windows import WindowBatch, recording_windows, window_starts
-from bgb.errors import ConfigError, RunError
+from bgb.data.windows import WindowBatch, window_starts, windows_at
+from bgb.evaluation.blending import Blend, BlendPlan, plan_blend
+from bgb.evaluation.causal import CausalDetector, CausalRun
+from bgb.evaluation.probability import to_probability
 from bgb.evaluation.series import RecordingScore, num_steps
 
 Predict = Callable[[WindowBatch], Tensor]  # logits_BK; sigmoid is applied here
-_FLOOR = 0.02  # smallest weight: also the first and last step of a recording count
 
 
 class DetectorFacts(Protocol):
-    """What stitching must know of a detector; `Detector` itself has these."""
+    """What stitching must know of a detector; `Detector` itself has these.
+
+    Attributes
+    ----------
+    is_causal : no logit looks ahead; it is a `CausalDetector` and is run without windows.
+    """
 
     @property
     def window_s(self) -> int: ...
     @property
     def out_rate_hz(self) -> float: ...
     @property
-    def context_s(self) -> tuple[float, float]: ...
+    def context_s(self) -> tuple[int, int]: ...
+    @property
+    def is_causal(self) -> bool: ...
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """How the steps of a window fall on the common grid.
+class Follower(Protocol):
+    """Takes a recording that may still grow and gives the steps that no later second changes."""
 
-    `rate_hz` = units_per_s / units_per_step in lowest terms: 4 Hz has 4 units a second and 1 a
-    step, 0.25 Hz has 1 unit a second and 4 a step. So windows may begin at any second.
-    """
+    @property
+    def wanted_from_s(self) -> int:
+        """First second that will still be read."""
 
-    units_per_s: int
-    units_per_step: int
-    weight_K: NDArray[np.float64]
-    context_steps: tuple[int, int]
-    window_s: int
-    stride_s: int
+    @property
+    def period_s(self) -> int:
+        """Seconds after which the delays of the steps repeat."""
+
+    def ready_s(self, step: int) -> int:
+        """Return how many seconds of a recording that goes on must be there for a final step."""
+
+    def advance(self, *, ended: bool) -> NDArray[np.float32]:
+        """Return the probability of the steps that have become final; all, once it has ended."""
 
 
 def stitch_recording(
@@ -64,17 +74,24 @@ def stitch_recording(
     *,
     patient: str = "",
 ) -> RecordingScore:
-    """Stitch a recording as a detector's facts and the configuration say; see `stitch`."""
-    return stitch(
-        predict,
-        tiles,
-        window_s=facts.window_s,
-        out_rate_hz=facts.out_rate_hz,
-        context_s=facts.context_s,
-        overlap=options.overlap,
-        batch_size=options.batch_size,
-        patient=patient,
-    )
+    """Run a detector over every second of a recording, as its facts and the options say."""
+    follower = follow(predict, facts, tiles, options, live=False)
+    return _score(follower, facts.out_rate_hz, tiles, patient)
+
+
+def follow(
+    predict: Predict, facts: DetectorFacts, tiles: Tiles, options: EvaluationConfig, *, live: bool
+) -> Follower:
+    """Return what runs a detector along a recording; `predict` serves those that have windows.
+
+    Raises
+    ------
+    ConfigError : the window is too short for the context, or holds no whole number of steps.
+    """
+    if facts.is_causal:
+        return CausalRun(cast(CausalDetector, facts), tiles, live=live)
+    plan = plan_blend(facts.window_s, facts.out_rate_hz, facts.context_s, options.overlap)
+    return Stitcher(predict, tiles, plan, batch_size=options.batch_size)
 
 
 def stitch(
@@ -83,143 +100,118 @@ def stitch(
     *,
     window_s: int,
     out_rate_hz: float,
-    context_s: tuple[float, float] = (0.0, 0.0),
+    context_s: tuple[int, int] = (0, 0),
     overlap: float = 0.5,
     batch_size: int = 16,
     patient: str = "",
 ) -> RecordingScore:
-    """Run a detector over every second of a recording and blend what it says.
+    """Run windows over every second of a recording and blend what the detector says.
 
     Parameters
     ----------
-    predict : windows to logits (B, K), K = window_s * out_rate_hz; called without gradients.
-    context_s : seconds at the left and right of a window whose output is not used, except at the
-        ends of the recording.
-    overlap : share of the used part of a window that the next one covers again.
+    predict : windows to logits (B, K), K = (window_s - sum(context_s)) * out_rate_hz; called
+        without gradients.
+    context_s : seconds at the left and right of a window that have no logits.
+    overlap : share of the judged part of a window that the next one covers again.
 
     Raises
     ------
-    ConfigError : the window is too short for the context.
+    ConfigError : the window is too short for the context, or holds no whole number of steps.
     RunError : the detector returned a wrong shape or a number that is not finite.
     """
-    plan = _plan(window_s, _fraction(out_rate_hz), context_s, overlap)
-    weighted_U, weight_U = _blend(predict, tiles, plan, batch_size)
-    sum_K = weight_U.reshape(-1, plan.units_per_step).sum(axis=1)
-    assert (sum_K > 0).all(), f"{tiles.recording_id}: {(sum_K == 0).sum()} steps not covered"
-    probability_K = weighted_U.reshape(-1, plan.units_per_step).sum(axis=1) / sum_K
-    return RecordingScore(
-        tiles.recording_id,
-        patient,
-        probability_K.astype(np.float32),
-        out_rate_hz,
-        tiles.duration_s,
-        tuple(tiles.events),
-    )
+    plan = plan_blend(window_s, out_rate_hz, context_s, overlap)
+    stitcher = Stitcher(predict, tiles, plan, batch_size=batch_size)
+    return _score(stitcher, out_rate_hz, tiles, patient)
 
 
-def _blend(
-    predict: Predict, tiles: Tiles, plan: _Plan, batch_size: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the sums of weighted probabilities and of weights, per unit of the recording."""
-    rate_hz = plan.units_per_s / plan.units_per_step
-    num_units = num_steps(tiles.duration_s, rate_hz) * plan.units_per_step
-    weighted_U, weight_U = np.zeros(num_units), np.zeros(num_units)
-    windows = recording_windows(
-        tiles, window_s=plan.window_s, stride_s=plan.stride_s, batch_size=batch_size
-    )
-    for batch in windows:
-        probability_BK = _probability(predict, batch, len(plan.weight_K), tiles.recording_id)
-        for start_s, probability_K in zip(batch.start_B.tolist(), probability_BK, strict=True):
-            weight_K = _weight(plan, start_s, tiles.num_seconds)
-            _add(weighted_U, weight_K * probability_K, plan, start_s)
-            _add(weight_U, weight_K, plan, start_s)
-    return weighted_U, weight_U
+class Stitcher:
+    """Follows a recording that may still grow, window by window; see `Follower`."""
+
+    def __init__(self, predict: Predict, tiles: Tiles, plan: BlendPlan, *, batch_size: int) -> None:
+        self._predict, self._tiles, self._plan = predict, tiles, plan
+        self._batch_size, self._blend = batch_size, Blend(plan)
+        self._num_windows = 0  # run so far, all of them `stride_s` apart until the recording ends
+
+    @property
+    def wanted_from_s(self) -> int:
+        return max(0, self._next_start_s() - self._plan.context_s[0])
+
+    @property
+    def period_s(self) -> int:
+        return self._plan.stride_s
+
+    def ready_s(self, step: int) -> int:
+        return self._plan.ready_s(step)
+
+    def advance(self, *, ended: bool) -> NDArray[np.float32]:
+        plan = self._plan
+        starts, parts = self._due(ended=ended), []
+        windows = windows_at(
+            self._tiles,
+            starts,
+            window_s=plan.window_s,
+            batch_size=self._batch_size,
+            context_s=plan.context_s,
+            first_sample=self._num_windows,
+        )
+        for batch in windows:
+            self._run(batch)
+            starts = starts[len(batch.start_B) :]
+            if starts:
+                parts.append(self._blend.take(starts[0] * plan.units_per_s))
+        parts.append(self._blend.take(self._num_final_units(ended=ended)))
+        return np.concatenate(parts)
+
+    def _due(self, *, ended: bool) -> list[int]:
+        """Return where the windows begin that can be run now and were not run before."""
+        plan, num_seconds = self._plan, self._tiles.num_seconds
+        if ended:
+            starts = window_starts(num_seconds, judged_s=plan.judged_s, stride_s=plan.stride_s)
+            return starts[self._num_windows :]
+        complete_s = num_seconds - plan.judged_s - plan.context_s[1]
+        first = self._num_windows * plan.stride_s
+        return list(range(first, complete_s + 1, plan.stride_s))
+
+    def _next_start_s(self) -> int:
+        """Return the first second from which a window may still be judged."""
+        last_s = max(0, self._tiles.num_seconds - self._plan.judged_s)
+        return min(self._num_windows * self._plan.stride_s, last_s)
+
+    def _num_final_units(self, *, ended: bool) -> int:
+        plan = self._plan
+        if not ended:
+            return self._next_start_s() * plan.units_per_s
+        return num_steps(self._tiles.duration_s, float(plan.rate)) * plan.units_per_step
+
+    def _run(self, batch: WindowBatch) -> None:
+        starts, name = batch.start_B.tolist(), self._tiles.recording_id
+        with torch.inference_mode():
+            logits_BK = self._predict(batch)
+            probability_BK = to_probability(logits_BK, len(self._plan.weight_K), starts, name)
+        for start_s, probability_K in zip(starts, probability_BK, strict=True):
+            self._blend.add(start_s, probability_K)
+        self._num_windows += len(starts)
 
 
 def check_window(facts: DetectorFacts) -> None:
     """Raise `ConfigError` before any work where `stitch` would refuse the detector's window."""
-    _plan(facts.window_s, _fraction(facts.out_rate_hz), facts.context_s, overlap=0.0)
+    plan_blend(facts.window_s, facts.out_rate_hz, facts.context_s, overlap=0.0)
 
 
 def count_windows(facts: DetectorFacts, num_seconds: int, *, overlap: float) -> int:
-    """Return how many windows `stitch` runs for a recording of this length: its price."""
-    plan = _plan(facts.window_s, _fraction(facts.out_rate_hz), facts.context_s, overlap)
-    return len(window_starts(num_seconds, window_s=plan.window_s, stride_s=plan.stride_s))
+    """Return how many windows are run for a recording of this length: its price."""
+    if facts.is_causal:
+        return math.ceil(num_seconds / facts.window_s)
+    plan = plan_blend(facts.window_s, facts.out_rate_hz, facts.context_s, overlap)
+    return len(window_starts(num_seconds, judged_s=plan.judged_s, stride_s=plan.stride_s))
 
 
-def _fraction(rate_hz: float) -> Fraction:
-    return Fraction(rate_hz).limit_denominator(1000)
-
-
-def _plan(window_s: int, rate: Fraction, context_s: tuple[float, float], overlap: float) -> _Plan:
-    num_window_steps = window_s * rate
-    if num_window_steps.denominator != 1:
-        raise ConfigError(
-            f"data.window_s={window_s} does not hold a whole number of output steps of "
-            f"{float(1 / rate):g} s; choose a multiple of {rate.denominator} s"
-        )
-    left, right = (math.ceil(context * rate - 1e-9) for context in context_s)
-    used_s = math.floor((num_window_steps - left - right) / rate)
-    if used_s < rate.denominator:
-        raise ConfigError(
-            f"data.window_s={window_s} leaves no output between the detector's context of "
-            f"{context_s[0]:g} s and {context_s[1]:g} s; raise data.window_s"
-        )
-    # A stride of whole steps keeps the windows aligned; only the last may lie between steps.
-    stride_s = max(1, int(used_s * (1 - overlap)) // rate.denominator) * rate.denominator
-    return _Plan(
-        units_per_s=rate.numerator,
-        units_per_step=rate.denominator,
-        weight_K=_weights(int(num_window_steps), left, right),
-        context_steps=(left, right),
-        window_s=window_s,
-        stride_s=stride_s,
+def _score(follower: Follower, rate_hz: float, tiles: Tiles, patient: str) -> RecordingScore:
+    return RecordingScore(
+        tiles.recording_id,
+        patient,
+        follower.advance(ended=True),
+        rate_hz,
+        tiles.duration_s,
+        tuple(tiles.events),
     )
-
-
-def _weights(num_window_steps: int, left: int, right: int) -> NDArray[np.float64]:
-    """Return a triangle over the used steps; context counts little, and only at the ends."""
-    num_used = num_window_steps - left - right
-    centre = np.arange(num_used, dtype=np.float64) + 0.5
-    weight_K = np.zeros(num_window_steps)
-    weight_K[left : left + num_used] = np.minimum(centre, num_used - centre) / (num_used / 2)
-    return np.maximum(weight_K, _FLOOR)
-
-
-def _weight(plan: _Plan, start_s: int, num_seconds: int) -> NDArray[np.float64]:
-    weight_K = plan.weight_K.copy()
-    left, right = plan.context_steps
-    if start_s > 0:
-        weight_K[:left] = 0
-    if start_s + plan.window_s < num_seconds:
-        weight_K[len(weight_K) - right :] = 0
-    return weight_K
-
-
-def _add(
-    target_U: NDArray[np.float64], values_K: NDArray[np.float64], plan: _Plan, start_s: int
-) -> None:
-    first = start_s * plan.units_per_s
-    values_U = np.repeat(values_K, plan.units_per_step)[: len(target_U) - first]
-    target_U[first : first + len(values_U)] += values_U
-
-
-def _probability(
-    predict: Predict, batch: WindowBatch, num_window_steps: int, recording_id: str
-) -> NDArray[np.float64]:
-    with torch.inference_mode():
-        logits_BK = predict(batch)
-        expected = (len(batch.start_B), num_window_steps)
-        if tuple(logits_BK.shape) != expected:
-            raise RunError(
-                f"{recording_id}: the detector returned logits of shape "
-                f"{tuple(logits_BK.shape)} where {expected} (windows, steps) was expected"
-            )
-        if not torch.isfinite(logits_BK).all():
-            raise RunError(
-                f"{recording_id}: the detector returned logits that are not finite in a window "
-                f"that begins at one of {batch.start_B.tolist()} s; its weights have diverged, "
-                "train again with a lower optimizer.lr or use an earlier checkpoint"
-            )
-        probability_BK: NDArray[np.float32] = torch.sigmoid(logits_BK.float()).cpu().numpy()
-    return probability_BK.astype(np.float64)

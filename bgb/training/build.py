@@ -24,6 +24,7 @@ from bgb.evaluation.progress import WindowProgress
 from bgb.evaluation.stitching import check_window
 from bgb.evaluation.validation import validate
 from bgb.training.averaging import MovingAverage
+from bgb.training.budget import Budget
 from bgb.training.callbacks import FirstStep, Metrics
 from bgb.training.checkpoint import AtomicCheckpointIO, Checkpoints
 from bgb.training.collectives import check_compiled, synchronise_norms
@@ -31,7 +32,7 @@ from bgb.training.deadline import Deadline
 from bgb.training.lightning import trainer_options
 from bgb.training.loggers import build_loggers
 from bgb.training.losses import build_loss
-from bgb.training.module import Schedule, SeizureModule
+from bgb.training.module import Schedule, SeizureModule, Solver
 from bgb.training.nonfinite import NonfinitePolicy
 from bgb.training.processes import Together, check_devices
 from bgb.training.run_folder import RunFolder
@@ -84,6 +85,7 @@ def data_module(config: TrainConfig) -> EegDataModule:
         progress=not config.disable_progress,
         force_manifest=config.force_manifest_rebuild,
         accelerator=config.trainer.accelerator,
+        context_s=config.model.context_s,
         shift=config.augment.shift,
         boundary_s=config.loss.boundary_s,
     )
@@ -95,6 +97,7 @@ def build_module(
     *,
     failures: Path | None = None,
     recordings: Sequence[str] = (),
+    budget: Budget | None = None,
 ) -> SeizureModule:
     """Wrap a detector with loss, optimiser and schedule.
 
@@ -102,6 +105,7 @@ def build_module(
     ----------
     failures : folder of the files that reproduce a step that is not finite; None = none.
     recordings : ids of the train split, to name such windows.
+    budget : of time, that the learning rate follows; None = optimiser steps alone count.
 
     Raises
     ------
@@ -118,6 +122,7 @@ def build_module(
         lr=optimizer.lr,
         weight_decay=optimizer.weight_decay,
         schedule=Schedule(optimizer.warmup_fraction, optimizer.final_fraction),
+        solver=Solver(optimizer.name, optimizer.beta2),
         gradient_clip=optimizer.gradient_clip,
         micro_batch=trainer.micro_batch,
         compiled_size=min(trainer.micro_batch or share, share) if trainer.compile else 0,
@@ -129,6 +134,7 @@ def build_module(
         ),
         loss=build_loss(config.loss),
         augmentation=build_augmentation(config.augment, detector.frontend.signal, seed=config.seed),
+        time_share=(budget or Budget()).share,
         config_text=dump_config(config),
     )
 
@@ -164,6 +170,7 @@ def build_validation(
     data: EegDataModule,
     detector: Detector,
     deadline: Deadline | None = None,
+    budget: Budget | None = None,
 ) -> Validation:
     """Build the callback that scores whole recordings of a bounded part of dev."""
     trainer, part = config.trainer, choose_dev(config, data.cache, detector)
@@ -196,6 +203,7 @@ def build_validation(
         every_epochs=trainer.val_every_epochs,
         full_every_epochs=trainer.val_full_every_epochs,
         deadline=deadline,
+        budget=budget,
     )
 
 
@@ -228,6 +236,8 @@ def _callbacks(
     if trainer.ema_decay:
         device = find_device(trainer.accelerator)
         callbacks.append(MovingAverage(trainer.ema_decay, device))
+    if trainer.budget_minutes is not None:
+        callbacks.append(validation.budget)
 
     def score() -> float | None:
         return validation.latest.get(trainer.monitor)
@@ -251,6 +261,7 @@ def _callbacks(
             score=score,
             mode=trainer.monitor_mode,
             minutes=trainer.checkpoint_minutes,
+            cut_short=lambda: validation.budget.is_over,
             saved=saved,
         ),
     ]

@@ -116,6 +116,7 @@ class Checkpoints(Checkpoint):
     score : the metric of the epoch that ends, which decides what is best; None without validation.
     mode : "max" or "min".
     minutes : time between two checkpoints within an epoch; more where writing one takes long.
+    cut_short : tells whether this epoch ends before all its batches are done.
     saved : called when `last` is on disk: a worker publishes it, provenance counts the time.
     clock : seconds of a monotonic clock.
     """
@@ -128,6 +129,7 @@ class Checkpoints(Checkpoint):
         score: Callable[[], float | None],
         mode: str,
         minutes: float,
+        cut_short: Callable[[], bool] = lambda: False,
         saved: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -135,6 +137,7 @@ class Checkpoints(Checkpoint):
         self.last, self.best = last, best
         self.score, self.mode = score, mode
         self.interval_s = 60 * minutes
+        self.cut_short = cut_short
         self.saved, self.clock = saved, clock
         self.best_score: float = math.nan
         self.best_step: int | None = None
@@ -153,6 +156,7 @@ class Checkpoints(Checkpoint):
             self._saved_step = trainer.global_step
         if self._epoch_end_due:
             epoch_end.skip_to_it(trainer)
+            trainer.should_stop = False  # whatever ends the run, that comes first
         self._saved_at = self._began = self.clock()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -228,7 +232,8 @@ class Checkpoints(Checkpoint):
     def _end_is_due(self, trainer: pl.Trainer) -> bool:
         """Tell whether the epoch's last step is done and what follows it is not."""
         done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        return done == trainer.num_training_batches and not self._epoch_ended
+        is_last = done == trainer.num_training_batches or self.cut_short()
+        return is_last and not self._epoch_ended
 
     def _wins(self, score: float) -> bool:
         """Tell whether a score is the best; the first one is, even if it is not a number."""

@@ -20,12 +20,16 @@ _LONG_WARM_UP = 0.2  # of all steps
 
 @dataclass(frozen=True)
 class RateCurve:
-    """Peak rate and schedule over the optimiser steps of a run; equal ones train alike."""
+    """Peak rate and schedule over the optimiser steps of a run; equal ones train alike.
+
+    With a time budget the steps are the most there can be: the curve shrinks to its end.
+    """
 
     peak: float
     schedule: Schedule
     num_steps: int
     steps_per_epoch: int
+    budget_minutes: float | None = None
 
     def rate(self, step: int) -> float:
         """Return the rate at which optimiser step `step` (from 0) is taken."""
@@ -39,10 +43,11 @@ class RateCurve:
     def text(self) -> str:
         """Return the numbers in one line."""
         epochs = self.peak_step / self.steps_per_epoch
+        within = f", all within {self.budget_minutes:g} min" if self.budget_minutes else ""
         return (
             f"{self.rate(0):.3g} at step 0, {self.peak_step:,} warm-up steps ({epochs:.3g} epochs) "
             f"to {self.rate(self.peak_step):.3g}, {self.rate(self.num_steps - 1):.3g} at the last "
-            f"of {self.num_steps:,} steps"
+            f"of {self.num_steps:,} steps{within}"
         )
 
 
@@ -50,7 +55,9 @@ def rate_curve(config: TrainConfig) -> RateCurve:
     """Return the curve of a run."""
     optimizer, steps = config.optimizer, num_steps(config)
     schedule = Schedule(optimizer.warmup_fraction, optimizer.final_fraction)
-    return RateCurve(optimizer.lr, schedule, steps, steps // config.trainer.max_epochs)
+    trainer = config.trainer
+    per_epoch = steps // trainer.max_epochs
+    return RateCurve(optimizer.lr, schedule, steps, per_epoch, trainer.budget_minutes)
 
 
 def warnings_of(curve: RateCurve) -> list[str]:

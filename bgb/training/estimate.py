@@ -82,7 +82,10 @@ def training_passes(config: TrainConfig) -> int:
 
 
 def estimate(config: TrainConfig, speed: Throughput) -> Hours:
-    """Return the hours of training, of all validations, and of the evaluation with its baseline."""
+    """Return the hours of training, of all validations, and of the evaluation with its baseline.
+
+    A time budget bounds the first two together; both shrink alike.
+    """
     trainer, hours = config.trainer, speed.split_hours
     windows = trainer.max_epochs * config.data.sampling.windows_per_epoch
     dev_h = hours["dev"] if config.postprocess.threshold is None else 0.0
@@ -90,9 +93,13 @@ def estimate(config: TrainConfig, speed: Throughput) -> Hours:
     evaluation_s = scored_h / speed.scored_eeg_hours_per_s
     if speed.baseline_eeg_hours_per_s is not None:
         evaluation_s += speed.baseline_fit_s + scored_h / speed.baseline_eeg_hours_per_s
+    train_s = windows / speed.windows_per_s
+    validation_s = _validated_h(config, speed) / speed.scored_eeg_hours_per_s
+    budget_s = 60 * (math.inf if trainer.budget_minutes is None else trainer.budget_minutes)
+    shrunk = min(1.0, budget_s / (train_s + validation_s))
     return Hours(
-        train=windows / speed.windows_per_s / _HOUR_S,
-        validation=_validated_h(config, speed) / speed.scored_eeg_hours_per_s / _HOUR_S,
+        train=shrunk * train_s / _HOUR_S,
+        validation=shrunk * validation_s / _HOUR_S,
         evaluation=evaluation_s / _HOUR_S,
     )
 

@@ -20,6 +20,7 @@ from bgb.data.key import cache_key
 from bgb.data.module import EegDataModule
 from bgb.detectors import Detector
 from bgb.training import provenance
+from bgb.training.budget import Budget
 from bgb.training.build import (
     build_module,
     build_trainer,
@@ -35,7 +36,7 @@ from bgb.training.provenance import Spending
 from bgb.training.resume import find_resume_point
 from bgb.training.run_folder import RunFolder
 from bgb.training.speed import build_speed
-from bgb.training.stopping import MAX_EPOCHS, PATIENCE
+from bgb.training.stopping import BUDGET, MAX_EPOCHS, PATIENCE
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +77,9 @@ def _train(
         # Lightning restores a loader only within an epoch, not at its end.
         loader.load_state_dict(checkpoint["loader"])
     deadline = Deadline(partial(_seconds_left, config, spending))
-    validation = build_validation(config, data, detector, deadline)
+    minutes = config.trainer.budget_minutes
+    budget = Budget(math.inf if minutes is None else 60 * minutes)
+    validation = build_validation(config, data, detector, deadline, budget)
     trainer = build_trainer(
         config,
         folder,
@@ -90,7 +93,7 @@ def _train(
     num_parameters = sum(parameter.numel() for parameter in detector.parameters())
     _log.info("run %s: %s, %d parameters", folder.path, config.model.name, num_parameters)
     with (
-        _recorded(config, folder, data, trainer, spending),
+        _recorded(config, folder, data, trainer, spending, budget),
         followers(config, trainer.strategy.root_device, checkpoint=point.path if point else None),
         ends_orderly(lambda: trainer.global_step),
     ):
@@ -99,6 +102,7 @@ def _train(
             detector,
             failures=folder.path / "failures",
             recordings=[each.recording_id for each in data.cache.split("train")],
+            budget=budget,
         )
         trainer.fit(
             module,
@@ -116,6 +120,7 @@ def _recorded(
     data: EegDataModule,
     trainer: pl.Trainer,
     spending: Spending,
+    budget: Budget,
 ) -> Iterator[None]:
     """Keep provenance.json: when this session began, what it took, whether it finished."""
     provenance.start(
@@ -132,8 +137,11 @@ def _recorded(
     )
     try:
         yield
+        if budget.is_over:
+            provenance.note(folder, steps=trainer.global_step, trained_s=round(budget.spent_s, 1))
         all_epochs = trainer.current_epoch == config.trainer.max_epochs
-        provenance.finish(folder, stopped=MAX_EPOCHS if all_epochs else PATIENCE)
+        by = BUDGET if budget.is_over else MAX_EPOCHS if all_epochs else PATIENCE
+        provenance.finish(folder, stopped=by)
     finally:
         close_loggers(trainer.loggers)
         _saved(spending)

@@ -16,12 +16,13 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim import Adam, AdamW, Optimizer, RAdam
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector
 from bgb.detectors.augment import Augmentation
-from bgb.errors import RunError
+from bgb.errors import ConfigError, RunError
 from bgb.training.collectives import add_up
 from bgb.training.losses import StepLoss
 from bgb.training.nonfinite import NonfinitePolicy
@@ -37,8 +38,16 @@ class Schedule(NamedTuple):
     warmup_fraction: float
     final_fraction: float
 
-    def factor(self, step: int, num_steps: int) -> float:
-        """Return the share of the peak rate at which optimiser step `step` (from 0) is taken."""
+    def factor(self, step: int, num_steps: int, *, time_share: float = 0.0) -> float:
+        """Return the share of the peak rate at which optimiser step `step` (from 0) is taken.
+
+        Parameters
+        ----------
+        time_share : part of a time budget that is spent: what ends first decides.
+        """
+        return self._factor(max(step, time_share * (num_steps - 1)), num_steps)
+
+    def _factor(self, step: float, num_steps: int) -> float:
         num_warmup = round(self.warmup_fraction * num_steps)
         if step < num_warmup:
             return (step + 1) / (num_warmup + 1)
@@ -47,17 +56,46 @@ class Schedule(NamedTuple):
         return self.final_fraction + (1 - self.final_fraction) * cosine
 
 
+class Solver(NamedTuple):
+    """What turns gradients into steps: adamw, adam or radam, the latter two with L2 decay."""
+
+    name: str = "adamw"
+    beta2: float = 0.999
+
+    def build(
+        self,
+        groups: list[dict[str, Any]],  # Any: the parameter groups of torch.optim
+        *,
+        lr: float,
+        on_gpu: bool,
+    ) -> Optimizer:
+        """Return the optimiser of parameter groups, which bring their weight decay."""
+        betas = (0.9, self.beta2)
+        # On the CPU Adam is below 0.1 % of a step of 64 windows: not worth other bits.
+        fused = True if on_gpu else None
+        match self.name:
+            case "adamw":
+                return AdamW(groups, lr, betas=betas, fused=fused)
+            case "adam":
+                return Adam(groups, lr, betas=betas, fused=fused)
+            case "radam":
+                return RAdam(groups, lr, betas=betas)
+        raise ConfigError(f"optimizer.name={self.name!r} has no optimiser")
+
+
 class SeizureModule(pl.LightningModule):
-    """Train a detector with AdamW; the configuration's text travels in every checkpoint.
+    """Train a detector; the configuration's text travels in every checkpoint.
 
     Parameters
     ----------
+    solver : the optimiser.
     gradient_clip : largest gradient norm; 0 = not clipped.
     micro_batch : windows that go through the detector at once; 0 = the whole batch.
     augmentation : of training windows; None = they are taken as they are.
     compiled_size : windows that go through a compiled detector; other numbers of them, as at the
         end of an epoch, go through the plain one and compile nothing again. 0 = not compiled.
     nonfinite : what to do with a step that is not finite.
+    time_share : part of the training's time budget that is spent.
     """
 
     def __init__(
@@ -67,12 +105,14 @@ class SeizureModule(pl.LightningModule):
         lr: float,
         weight_decay: float,
         schedule: Schedule,
+        solver: Solver = Solver(),  # noqa: B008 - frozen
         gradient_clip: float = 0.0,
         micro_batch: int = 0,
         loss: StepLoss = StepLoss(),  # noqa: B008 - frozen
         augmentation: Augmentation | None = None,
         compiled_size: int = 0,
         nonfinite: NonfinitePolicy = NonfinitePolicy(),  # noqa: B008 - frozen
+        time_share: Callable[[], float] = lambda: 0.0,
         config_text: str = "",
     ) -> None:
         super().__init__()
@@ -83,6 +123,7 @@ class SeizureModule(pl.LightningModule):
         self.lr = lr
         self.weight_decay = weight_decay
         self.schedule = schedule
+        self.solver = solver
         self.gradient_clip = gradient_clip
         self.micro_batch = micro_batch
         self.compiled_size = compiled_size
@@ -90,6 +131,7 @@ class SeizureModule(pl.LightningModule):
         self.compiled = _compile(detector) if compiled_size else detector.forward
         self.nonfinite = nonfinite
         self.num_skipped = 0
+        self.time_share = time_share
         self.config_text = config_text
 
     def forward(self, tiles_BSCR: Tensor, present_BC: Tensor) -> Tensor:
@@ -137,15 +179,18 @@ class SeizureModule(pl.LightningModule):
         )
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW that decays no bias or norm (lesson 55); the schedule counts real steps (63)."""
-        optimizer = torch.optim.AdamW(
+        """Decay no bias or norm (lesson 55); the schedule counts real steps (63)."""
+        optimizer = self.solver.build(
             parameter_groups(self.detector, self.weight_decay),
-            self.lr,
-            # On the CPU AdamW is below 0.1 % of a step of 64 windows: not worth other bits.
-            fused=True if self.device.type == "cuda" else None,
+            lr=self.lr,
+            on_gpu=self.device.type == "cuda",
         )
         num_steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = LambdaLR(optimizer, lambda step: self.schedule.factor(step, num_steps))
+
+        def factor(step: int) -> float:
+            return self.schedule.factor(step, num_steps, time_share=self.time_share())
+
+        scheduler = LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:  # Any: Lightning's signature
@@ -222,14 +267,17 @@ class SeizureModule(pl.LightningModule):
 
 
 def _compile(detector: Detector) -> Callable[[Tensor, Tensor], Tensor]:
-    """Compile for fixed shapes, in one graph: whatever breaks it is an error, not a slow step."""
-    return torch.compile(detector.forward, dynamic=False, fullgraph=True)
+    """Compile for fixed shapes; what breaks up one graph is an error, not a slow step."""
+    return torch.compile(detector.forward, dynamic=False, fullgraph=detector.is_one_graph)
 
 
 def parameter_groups(
     module: nn.Module, weight_decay: float
 ) -> list[dict[str, Any]]:  # Any: the parameter groups of torch.optim
-    """Split parameters: matrices and kernels decay, vectors (biases, norms) do not."""
+    """Split parameters: matrices and kernels decay, vectors do not.
+
+    Vectors are biases, norms, and A_log, D and dt_bias of Mamba.
+    """
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     return [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},

@@ -70,7 +70,7 @@ def start(
 
 
 def finish(folder: RunFolder, *, stopped: str) -> None:
-    """Note that training ended, and why: "max_epochs" or "patience"."""
+    """Note that training ended, and why: "max_epochs", "patience" or "budget"."""
     record = read_json(folder.provenance)
     write_json(folder.provenance, {**record, "finished": _now(), "stopped": stopped})
 

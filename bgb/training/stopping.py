@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 _log = logging.getLogger(__name__)
-MAX_EPOCHS, PATIENCE = "max_epochs", "patience"
+MAX_EPOCHS, PATIENCE, BUDGET = "max_epochs", "patience", "budget"
 
 
 def is_better(score: float, than: float, mode: str, *, by_more_than: float = 0.0) -> bool:

@@ -25,6 +25,7 @@ from bgb.evaluation.progress import WindowProgress
 from bgb.evaluation.results import require_seizures
 from bgb.evaluation.stitching import DetectorFacts, count_windows
 from bgb.evaluation.subset import bounded_subset
+from bgb.training.budget import Budget
 from bgb.training.deadline import Deadline
 from bgb.training.estimate import PASSES_OF_TRAINING, training_passes
 from bgb.training.module import SeizureModule
@@ -153,6 +154,7 @@ class Validation(Callback):
     every_epochs : epochs between validations; the last epoch is always validated.
     full_every_epochs : epochs between those on all of dev, and after the last epoch; 0 = never.
     deadline : keeps a validation that would not fit from beginning.
+    budget : makes the epoch the last one, which is validated, when it is spent.
 
     Attributes
     ----------
@@ -168,10 +170,11 @@ class Validation(Callback):
         every_epochs: int = 1,
         full_every_epochs: int = 0,
         deadline: Deadline | None = None,
+        budget: Budget | None = None,
     ) -> None:
         super().__init__()
         self.validate, self.part = validate, part
-        self.deadline = deadline or Deadline()
+        self.deadline, self.budget = deadline or Deadline(), budget or Budget()
         self.every_epochs, self.full_every_epochs = every_epochs, full_every_epochs
         self.latest: dict[str, float] = {}
         self.latest_s = 0.0
@@ -200,10 +203,13 @@ class Validation(Callback):
             )
         self.latest, self.latest_s = dict(metrics), time.monotonic() - started
         pl_module.log_dict(self.latest, logger=False)
+        self.budget.look(trainer)
 
     def _is_due(self, trainer: pl.Trainer, every_epochs: int) -> bool:
         assert trainer.max_epochs is not None
         done = trainer.current_epoch + 1
+        if self.budget.is_over:
+            return every_epochs > 0
         return is_due(done, every=every_epochs, max_epochs=trainer.max_epochs)
 
 

@@ -71,13 +71,17 @@ def noise_split(num_bytes: float) -> DeviceSplit:
 def draw(split: DeviceSplit, size: int, generator: np.random.Generator) -> WindowBatch:
     recordings = generator.integers(0, len(split.first_P), size).tolist()
     starts = generator.integers(0, SECONDS - WINDOW_S, size).tolist()
-    return split.batch(recordings, starts, window_s=WINDOW_S, num_steps=WINDOW_S, first_sample=0)
+    return split.batch(
+        recordings, starts, judged_s=WINDOW_S, read_s=WINDOW_S, num_steps=WINDOW_S, first_sample=0
+    )
 
 
 def check(split: DeviceSplit) -> None:
     """Windows at the very end of the tensor must be right: its rows are past 2**31 values."""
     last = len(split.first_P) - 1
-    batch = split.batch([last], [SECONDS - 60], window_s=60, num_steps=60, first_sample=0)
+    batch = split.batch(
+        [last], [SECONDS - 60], judged_s=60, read_s=60, num_steps=60, first_sample=0
+    )
     first = last * SECONDS + SECONDS - 60
     assert torch.equal(batch.tiles_BSCR[0], split.tiles_NCR[first : first + 60])
 

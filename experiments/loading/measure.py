@@ -258,7 +258,7 @@ def first(folder: Path, count: int) -> dict[str, float]:
 def _index_bytes(recordings: Sequence[CachedRecording]) -> int:
     gc.collect()
     tracemalloc.start()
-    index = index_windows(recordings, window_s=WINDOW_S)
+    index = index_windows(recordings, judged_s=WINDOW_S)
     num_bytes = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert index.count("none") > 0

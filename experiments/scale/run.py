@@ -123,9 +123,9 @@ def _measure(config: DataConfig, folder: Path) -> dict[str, float]:
     row["cache_bytes"] = _resident() - before
     step("check", lambda: check_cache(cache), REPEATS)
     train = cache.split("train")
-    index = step("index", lambda: index_windows(train, window_s=config.window_s), REPEATS)
+    index = step("index", lambda: index_windows(train, judged_s=config.window_s), REPEATS)
     step("epoch", lambda: draw_epoch(index, config.sampling, seed=0, epoch=0), REPEATS)
-    row["index_bytes"] = _allocated(lambda: index_windows(train, window_s=config.window_s))
+    row["index_bytes"] = _allocated(lambda: index_windows(train, judged_s=config.window_s))
     step("first_batch", lambda: _first_batch(config, train))
     files = step("verify", lambda: verify_cache(folder))
     assert not [file.problem for file in files if file.problem]

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from bgb.config.compose import compose, config_dir, dump_config, load_config, parse_config
 from bgb.config.data import CORPORA
-from bgb.config.model import MODELS
+from bgb.config.model import MODELS, BraindecodeConfig
 from bgb.config.schema import COMMANDS, GROUPS
 from bgb.errors import ConfigError
 
@@ -57,6 +57,8 @@ def test_every_group_has_options(group: str) -> None:
         ("data.windw_s=3", "did you mean data.window_s?"),
         ("+data.windw_s=3", "did you mean data.window_s?"),
         ("lr=3", "did you mean optimizer.lr?"),
+        ("optimizer.name=sgd", "optimizer.name='sgd' is not valid; choose one of"),
+        ("optimizer.beta2=1", "optimizer.beta2=1.0 must be in [0, 1)"),
         ("+nonsense=1", "unknown key 'nonsense'"),
         ("+data.corpus.labels=csv", "unknown key 'data.corpus.labels'"),
         ("data.window_s=-1", "data.window_s=-1 must be above 0"),
@@ -143,6 +145,23 @@ def test_configuration_survives_writing_and_reading(tmp_path: Path) -> None:
     config = compose("train", ["data=tusz", "model=eegnet", "data.exclude=[a,b]", "run=x"])
     (tmp_path / "config.yaml").write_text(dump_config(config))
     assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_options_of_a_foreign_architecture_are_free(tmp_path: Path) -> None:
+    config = compose("train", ["model=braindecode", "+model.options.drop_prob=0.25"])
+    assert isinstance(config.model, BraindecodeConfig)
+    assert config.model.options == {"drop_prob": 0.25}
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [["model=braindecode", "+model.optins.drop_prob=0.25"], ["+model.options.drop_prob=0.25"]],
+)
+def test_options_of_no_architecture_are_refused(overrides: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'model.opti"):
+        compose("train", overrides)
 
 
 def test_configuration_of_another_version_is_refused(tmp_path: Path) -> None:

@@ -31,33 +31,41 @@ def all_windows(recordings, window_s):
     ]
 
 
-def shifted_batches(split, recordings, windows, *, window_s, label_rate_hz, boundary_s):
+def shifted_batches(split, recordings, windows, *, window_s, label_rate_hz, boundary_s, context_s):
     """Gather and cut windows that begin between two seconds, with a second more than they need."""
     numbers, starts = map(list, zip(*windows))
     starts = [start + row % 64 / 64 for row, start in enumerate(starts)]
-    steps = count_steps(window_s, label_rate_hz)
+    steps, read_s = count_steps(window_s, label_rate_hz), window_s + sum(context_s) + 1
     here = split.batch(
         numbers,
         starts,
-        window_s=window_s,
+        judged_s=window_s,
         num_steps=steps,
         first_sample=0,
-        read_s=window_s + 1,
+        read_s=read_s,
+        before_s=context_s[0],
         boundary_s=boundary_s,
     )
-    buffers = TileBuffers(recordings[0].spec, window_s=window_s + 1, batch_size=len(starts))
+    buffers = TileBuffers(recordings[0].spec, window_s=read_s, batch_size=len(starts))
     there = empty_batch(buffers, starts, num_steps=steps, recordings=numbers, first_sample=0)
     tiles_B = [recordings[number] for number in numbers]
     fill_batch(
-        there, tiles_B, starts, rows=range(len(starts)), window_s=window_s, boundary_s=boundary_s
+        there,
+        tiles_B,
+        starts,
+        rows=range(len(starts)),
+        judged_s=window_s,
+        before_s=context_s[0],
+        boundary_s=boundary_s,
     )
     return here, there
 
 
+@pytest.mark.parametrize("context_s", [(0, 0), (3, 0), (20, 70)])
 @pytest.mark.parametrize("boundary_s", [0.0, 0.3, 5.0])
 @pytest.mark.parametrize(("window_s", "label_rate_hz"), [(8, 1.0), (8, 0.25), (9, 64.0), (60, 0.1)])
 def test_shifted_windows_with_ramps_are_those_of_the_files(
-    cache, window_s, label_rate_hz, boundary_s
+    cache, window_s, label_rate_hz, boundary_s, context_s
 ):
     recordings = cache.split("train")
     here, there = shifted_batches(
@@ -67,6 +75,7 @@ def test_shifted_windows_with_ramps_are_those_of_the_files(
         window_s=window_s,
         label_rate_hz=label_rate_hz,
         boundary_s=boundary_s,
+        context_s=context_s,
     )
     assert_same(here, there)
     assert there.labels_BK.isfinite().all()
@@ -78,7 +87,12 @@ def batches(split, recordings, windows, *, window_s, label_rate_hz, first_sample
     numbers, starts = map(list, zip(*windows))
     steps = count_steps(window_s, label_rate_hz)
     here = split.batch(
-        numbers, starts, window_s=window_s, num_steps=steps, first_sample=first_sample
+        numbers,
+        starts,
+        judged_s=window_s,
+        read_s=window_s,
+        num_steps=steps,
+        first_sample=first_sample,
     )
     there = make_batch(
         [recordings[number] for number in numbers],
@@ -145,7 +159,7 @@ def test_consumer_may_change_a_batch(cache):
     recordings = cache.split("train")
     split = load_split(recordings, CPU)
     before = split.tiles_NCR.clone()
-    arguments = {"window_s": 8, "num_steps": 8, "first_sample": 0}
+    arguments = {"judged_s": 8, "read_s": 8, "num_steps": 8, "first_sample": 0}
     split.batch([0, 1], [0, 3], **arguments).tiles_BSCR.fill_(1)
     assert torch.equal(split.tiles_NCR, before)
 

@@ -59,7 +59,7 @@ def test_kind_of_every_window_equals_the_definition(recording, window_s):
 
 
 def drawn(sampling=SAMPLING, recordings=RECORDINGS, *, seed=0, epoch=0, window_s=8):
-    index = index_windows(recordings, window_s=window_s, by_patient=sampling.by_patient)
+    index = index_windows(recordings, judged_s=window_s, by_patient=sampling.by_patient)
     return draw_epoch(index, sampling, seed=seed, epoch=epoch)
 
 
@@ -82,7 +82,7 @@ def test_natural_kinds_come_as_often_as_they_exist():
 
 
 def test_an_epoch_too_short_for_a_seizure_window_is_refused():  # lesson 14
-    index = index_windows([fake("a", 3600.0, [(50.0, 54.0)])], window_s=8)
+    index = index_windows([fake("a", 3600.0, [(50.0, 54.0)])], judged_s=8)
     with pytest.raises(CacheError, match=r"windows_per_epoch=100 would hold no seizure .* raise"):
         check_kinds(index, SamplingConfig(natural=True, windows_per_epoch=100))
 
@@ -142,7 +142,7 @@ def test_order_is_shuffled_over_kinds_and_patients():
 
 def test_kind_that_does_not_exist_is_left_out_with_a_line(caplog):
     recordings = [fake("a", 100.0, [(50.0, 54.0)])]
-    index = index_windows(recordings, window_s=8)
+    index = index_windows(recordings, judged_s=8)
     check_kinds(index, SAMPLING)
     assert "no window of kind full exists: its share goes to the others" in caplog.text
     epoch = draw_epoch(index, SAMPLING, seed=0, epoch=0)
@@ -151,11 +151,11 @@ def test_kind_that_does_not_exist_is_left_out_with_a_line(caplog):
 
 def test_no_seizure_window_at_all_is_an_error():  # lesson 14
     with pytest.raises(CacheError, match=r"no seizure window to draw: there are 0 partial and 0"):
-        check_kinds(index_windows([fake("a")], window_s=8), SAMPLING)
+        check_kinds(index_windows([fake("a")], judged_s=8), SAMPLING)
 
 
 def test_index_grows_with_events_not_with_windows():
-    long = index_windows([fake("a", 100_000.0, [(50.0, 80.0)])], window_s=60)
+    long = index_windows([fake("a", 100_000.0, [(50.0, 80.0)])], judged_s=60)
     assert long.count("none") > 99_000
     assert sum(len(runs.ends) for groups in long.groups.values() for runs in groups) <= 5
 
@@ -164,7 +164,7 @@ def test_ten_thousand_hours_are_drawn_in_a_moment():
     import time
 
     recordings = [fake(f"p{n % 500}", 3600.0, [(100.0 + n % 50, 160.0)]) for n in range(2000)]
-    index = index_windows(recordings, window_s=60)
+    index = index_windows(recordings, judged_s=60)
     started = time.process_time()
     epoch = draw_epoch(index, replace(SAMPLING, windows_per_epoch=20_000), seed=0, epoch=0)
     assert time.process_time() - started < 2

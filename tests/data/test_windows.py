@@ -100,14 +100,16 @@ def test_step_is_valid_if_it_begins_before_the_end():
 def test_window_must_hold_whole_steps():
     assert count_steps(60, 0.25) == 15
     assert count_steps(8, 64) == 512
-    with pytest.raises(ConfigError, match=r"data.window_s=61 is not a whole number .* of 4 s"):
+    with pytest.raises(
+        ConfigError, match=r"the 61 s of data.window_s .* no whole number of steps of 4 s"
+    ):
         count_steps(61, 0.25)
 
 
 @pytest.mark.parametrize("num_seconds", [1, 7, 8, 9, 12, 13, 40])
 @pytest.mark.parametrize("stride_s", [1, 4, 5, 8])
 def test_every_second_is_covered_and_windows_are_full_where_they_can(num_seconds, stride_s):
-    starts = window_starts(num_seconds, window_s=8, stride_s=stride_s)
+    starts = window_starts(num_seconds, judged_s=8, stride_s=stride_s)
     covered = {second for start in starts for second in range(start, start + 8)}
     assert covered >= set(range(num_seconds))
     assert starts == sorted(set(starts))
@@ -116,8 +118,8 @@ def test_every_second_is_covered_and_windows_are_full_where_they_can(num_seconds
 
 
 def test_stride_beyond_the_window_is_refused():
-    with pytest.raises(ConfigError, match=r"stride_s=9 must be in 1..window_s=8"):
-        window_starts(40, window_s=8, stride_s=9)
+    with pytest.raises(ConfigError, match=r"stride_s=9 must be in 1..judged_s=8"):
+        window_starts(40, judged_s=8, stride_s=9)
 
 
 def test_recording_shorter_than_the_window_is_padded_and_masked(cache):  # lesson 12
@@ -128,6 +130,32 @@ def test_recording_shorter_than_the_window_is_padded_and_masked(cache):  # lesso
     assert not batch.tiles_BSCR[0, 13:].any()
     assert batch.valid_BK[0].tolist() == [True] * 13 + [False] * 7
     assert batch.present_BC[0].sum() == 17
+
+
+@pytest.mark.parametrize("context_s", [(0, 0), (4, 7), (60, 50), (3, 0)])
+def test_every_second_is_judged_amid_its_context(cache, context_s):
+    recording = cache["aaaaaaaa_s001_t000"]
+    before_s, after_s = context_s
+    silence = np.zeros((100, 19, 64), np.int16)
+    padded = np.concatenate([silence, recording.tiles(0, recording.num_seconds), silence])
+    judged = np.zeros(recording.num_seconds, bool)
+    plain = recording_windows(recording, window_s=8, stride_s=5, batch_size=3)
+    batches = recording_windows(
+        recording,
+        window_s=8 + before_s + after_s,
+        stride_s=5,
+        batch_size=3,
+        context_s=context_s,
+    )
+    for batch, expected in zip(batches, plain, strict=True):
+        assert torch.equal(batch.start_B, expected.start_B)
+        assert torch.equal(batch.labels_BK, expected.labels_BK)
+        assert torch.equal(batch.valid_BK, expected.valid_BK)
+        for tiles_SCR, start in zip(batch.tiles_BSCR, batch.start_B.tolist()):
+            judged[start : start + 8] = True
+            first = 100 + start - before_s
+            np.testing.assert_array_equal(tiles_SCR, padded[first : first + len(tiles_SCR)])
+    assert judged.all()
 
 
 def test_windows_of_a_recording_carry_its_signal_labels_and_numbers(cache):

@@ -23,7 +23,7 @@ from bgb.evaluation.szcore import score_szcore
 from bgb.evaluation.table import scores_table
 from bgb.evaluation.writing import scores_json, write_results
 
-FACTS = SimpleNamespace(window_s=60, out_rate_hz=2.0, context_s=(2.0, 2.0))
+FACTS = SimpleNamespace(window_s=60, out_rate_hz=2.0, context_s=(2, 2), is_causal=False)
 POSTPROCESS = PostprocessConfig()
 EVALUATION = EvaluationConfig(batch_size=4, baseline_seconds=1000)
 NO_BASELINE = EvaluationConfig(baseline=False)
@@ -33,13 +33,13 @@ def amplitude(batch: WindowBatch) -> torch.Tensor:
     """A detector that goes by amplitude: two logits a second."""
     tiles_BSCR = batch.tiles_BSCR.float()
     halves = tiles_BSCR.unflatten(-1, (2, -1)).std(dim=-1).mean(dim=2)
-    return (halves.flatten(1) - 320) / 40
+    return ((halves.flatten(1) - 320) / 40)[:, 4:-4]  # 2 s of context on both sides
 
 
 def blind(batch: WindowBatch) -> torch.Tensor:
     """A detector that knows nothing: chance."""
     generator = torch.Generator().manual_seed(int(batch.start_B.sum()))
-    return torch.randn(len(batch.start_B), 120, generator=generator)
+    return torch.randn(len(batch.start_B), 112, generator=generator)
 
 
 def evaluate(predict: Any, cache: FakeCache, **changes: Any) -> Evaluation:
@@ -200,7 +200,7 @@ def test_the_table_is_read_at_100_columns(evaluation: Evaluation) -> None:
 
 def test_the_table_shows_undefined_as_a_dash(small_cache: FakeCache) -> None:
     silent = evaluate(
-        lambda batch: torch.full((len(batch.start_B), 120), -9.0),
+        lambda batch: torch.full((len(batch.start_B), 112), -9.0),
         small_cache,
         postprocess=PostprocessConfig(threshold=0.9),
         evaluation=NO_BASELINE,

@@ -5,7 +5,7 @@ import pytest
 
 from bgb.config.evaluation import PostprocessConfig
 from bgb.eeg.events import Event
-from bgb.evaluation.postprocess import smooth, to_events
+from bgb.evaluation.postprocess import GrowingSmooth, smooth, to_events
 from bgb.evaluation.series import RecordingScore, mean_over, num_steps
 
 PLAIN = PostprocessConfig(smooth_s=0.0, merge_gap_s=0.0, min_duration_s=0.0)
@@ -123,3 +123,20 @@ def test_steps_cover_the_recording(duration_s: float, rate_hz: float, expected: 
 def test_a_series_of_the_wrong_length_is_our_own_mistake() -> None:
     with pytest.raises(AssertionError):
         RecordingScore("a", "a", np.zeros(39, np.float32), 4, 10, ())
+
+
+@pytest.mark.parametrize("rate_hz", [4.0, 1.0, 1.5, 0.25])
+@pytest.mark.parametrize("smooth_s", [0.0, 0.7, 3.0, 5.0, 11.3])
+@pytest.mark.parametrize("chunk", [1, 7, 400])
+def test_a_growing_series_is_smoothed_to_the_same_bits(
+    rate_hz: float, smooth_s: float, chunk: int
+) -> None:
+    series_K = np.random.default_rng(0).random(400).astype(np.float32)
+    growing, parts = GrowingSmooth(rate_hz, smooth_s=smooth_s), []
+    for first in range(0, 400, chunk):
+        parts.append(growing.add(series_K[first : first + chunk]))
+        assert len(growing._integral_E) <= 4 + smooth_s * rate_hz
+    smoothed_K = np.concatenate(parts)
+    assert 400 - len(smoothed_K) <= 1 + smooth_s * rate_hz / 2
+    expected_K = smooth(series_K, rate_hz, smooth_s=smooth_s)
+    np.testing.assert_array_equal(smoothed_K, expected_K[: len(smoothed_K)])

@@ -19,7 +19,7 @@ from bgb.evaluation.szcore import Scores
 from bgb.evaluation.threshold import OperatingPoint
 from bgb.evaluation.validation import sensitivity_at, validate
 
-FACTS = SimpleNamespace(window_s=60, out_rate_hz=2.0, context_s=(2.0, 2.0))
+FACTS = SimpleNamespace(window_s=60, out_rate_hz=2.0, context_s=(2, 2), is_causal=False)
 OPTIONS: dict[str, Any] = {
     "postprocess": PostprocessConfig(),
     "evaluation": EvaluationConfig(batch_size=4),
@@ -30,17 +30,17 @@ OPTIONS: dict[str, Any] = {
 def amplitude(batch: WindowBatch) -> torch.Tensor:
     """A detector that goes by amplitude: two logits a second."""
     halves = batch.tiles_BSCR.float().unflatten(-1, (2, -1)).std(dim=-1).mean(dim=2)
-    return (halves.flatten(1) - 320) / 40
+    return ((halves.flatten(1) - 320) / 40)[:, 4:-4]  # 2 s of context on both sides
 
 
 def blind(batch: WindowBatch) -> torch.Tensor:
     """A detector that knows nothing: chance."""
     generator = torch.Generator().manual_seed(int(batch.start_B.sum()))
-    return torch.randn(len(batch.start_B), 120, generator=generator)
+    return torch.randn(len(batch.start_B), 112, generator=generator)
 
 
 def constant(batch: WindowBatch) -> torch.Tensor:
-    return torch.full((len(batch.start_B), 120), -1.0)
+    return torch.full((len(batch.start_B), 112), -1.0)
 
 
 def points(*scores: tuple[int, int]) -> list[OperatingPoint]:

@@ -62,6 +62,20 @@ def test_every_validation_is_counted_with_what_it_scores(
     assert estimate(config, SPEED).validation == pytest.approx(hours)
 
 
+def test_time_budget_bounds_training_and_validation_and_shrinks_them_alike(
+    make_config: MakeConfig,
+) -> None:
+    words = ("trainer.max_epochs=6", "trainer.val_hours=5", "data.sampling.windows_per_epoch=7200")
+    whole, bounded, unbounded = (
+        estimate(make_config(*words, *more), SPEED)
+        for more in ([], ["trainer.budget_minutes=60"], ["trainer.budget_minutes=6000"])
+    )
+    assert bounded.train + bounded.validation == pytest.approx(1.0)
+    assert bounded.train / bounded.validation == pytest.approx(whole.train / whole.validation)
+    assert bounded.evaluation == whole.evaluation
+    assert unbounded == whole
+
+
 def test_evaluation_scores_dev_and_eval_and_the_baseline_likewise(make_config: MakeConfig) -> None:
     hours = estimate(make_config(), SPEED)
     assert hours.evaluation == pytest.approx(50 / 10 + 0.1 + 50 / 100)

@@ -5,13 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from bgb.config.model import EventNetUnetConfig, FrontendConfig
+from bgb.config.model import EventNetUnetConfig, FrontendConfig, ModelConfig
+from bgb.config.training import OPTIMIZERS
 from bgb.detectors import build_detector
 from bgb.eeg.montage import ELECTRODES
 from bgb.eeg.signal import SignalSpec
+from bgb.errors import ConfigError
 from bgb.training.checkpoint import Checkpoints
 from bgb.training.losses import StepLoss
-from bgb.training.module import Schedule, parameter_groups
+from bgb.training.module import Schedule, Solver, parameter_groups
+from tests.detectors.catalogue import CATALOGUE, detector_of
 
 NAN = float("nan")
 LOSS = StepLoss()
@@ -95,3 +98,35 @@ def test_the_first_validation_is_best_even_without_a_number(tmp_path: Path) -> N
         tmp_path / "l", tmp_path / "b", score=lambda: None, mode="max", minutes=1
     )
     assert callback._wins(NAN)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("radam", torch.optim.RAdam)],
+)
+def test_optimizer_is_the_one_named(name: str, kind: type[torch.optim.Optimizer]) -> None:
+    weight = torch.nn.Parameter(torch.ones(2, 2))
+    groups = [{"params": [weight], "weight_decay": 0.5}]
+    optimizer = Solver(name, beta2=0.95).build(groups, lr=0.1, on_gpu=False)
+    assert type(optimizer) is kind
+    (group,) = optimizer.param_groups
+    assert (group["lr"], group["betas"], group["weight_decay"]) == (0.1, (0.9, 0.95), 0.5)
+
+
+def test_every_optimizer_of_the_configuration_is_built() -> None:
+    for name in OPTIMIZERS:
+        weight = torch.nn.Parameter(torch.ones(2))
+        Solver(name).build([{"params": [weight]}], lr=0.1, on_gpu=False)
+    with pytest.raises(ConfigError, match=r"optimizer.name='sgd' has no optimiser"):
+        Solver("sgd").build([{"params": [weight]}], lr=0.1, on_gpu=False)
+
+
+@pytest.mark.parametrize(("model", "window_s"), CATALOGUE.values(), ids=CATALOGUE)
+def test_what_sets_the_time_constants_of_mamba_does_not_decay(
+    model: ModelConfig, window_s: int
+) -> None:
+    detector = detector_of(model, window_s)
+    spared = {id(each) for each in parameter_groups(detector, 0.5)[1]["params"]}
+    for name, parameter in detector.named_parameters():
+        if name.rsplit(".", 1)[-1] in ("A_log", "D", "dt_bias"):
+            assert id(parameter) in spared, name

@@ -111,6 +111,20 @@ def test_run_ends_the_same_from_the_checkpoint_before(
     assert load_checkpoint(folder.previous)["global_step"] == 3  # the sound one
 
 
+@pytest.mark.parametrize("name", ["adam", "radam"])
+def test_every_optimizer_goes_on_as_if_never_stopped(make_config: MakeConfig, name: str) -> None:
+    config = make_config("run=mine", f"optimizer.name={name}", "optimizer.beta2=0.95")
+    folder = train(config)
+    straight = load_checkpoint(folder.last)
+    write_json(folder.provenance, {**read_json(folder.provenance), "finished": None})
+    halve(folder.last)
+    train(config)
+    resumed = load_checkpoint(folder.last)
+    assert straight["optimizer_states"][0]["param_groups"][0]["betas"] == (0.9, 0.95)
+    for each, weight in straight["state_dict"].items():
+        assert torch.equal(resumed["state_dict"][each], weight)
+
+
 def test_two_bad_checkpoints_stop_the_run_with_both_reasons(
     run: tuple[TrainConfig, RunFolder],
 ) -> None:

@@ -24,7 +24,7 @@ MakeConfig = Callable[..., TrainConfig]
 class Facts:
     """Of the small runs: windows of 12 s every 4 s, so 10 for each of two recordings of dev."""
 
-    window_s, out_rate_hz, context_s = 12, 0.25, (0.0, 0.0)
+    window_s, out_rate_hz, context_s, is_causal = 12, 0.25, (0, 0), False
 
 
 def choose(config: TrainConfig) -> DevPart:
