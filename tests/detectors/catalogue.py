@@ -53,7 +53,7 @@ CATALOGUE: dict[str, tuple[ModelConfig, int]] = {
     "mamba_unet": (MambaUnetConfig(rate_hz=64, num_levels=2, **_TINY_STATE), 7),
     "spectral_ssm": (SpectralSsmConfig(rate_hz=64, top_hz=32, band_features=4, **_TINY_STATE), 40),
     "spectral_ssm_causal": (
-        SpectralSsmConfig(rate_hz=64, top_hz=20, causal=True, band_features=4, **_TINY_STATE),
+        SpectralSsmConfig(rate_hz=128, top_hz=20, causal=True, band_features=4, **_TINY_STATE),
         13,
     ),
 }
