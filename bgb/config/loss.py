@@ -10,11 +10,12 @@ from bgb.config.option import option
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Binary cross-entropy of each output step; gamma, a weight and soft labels are options."""
+    """Binary cross-entropy of each output step; gamma, weights and soft labels are options."""
 
     gamma: float = option(0.0, "focal loss: how much easy steps count less; 0 = cross-entropy")
     alpha: float | None = option(None, "weight of seizure steps, 1 - alpha of the others")
     pos_weight: float | None = option(None, "weight of seizure steps, 1 of the others")
+    smoothing: float = option(0.0, "label smoothing: 0.1 makes labels 0.05 and 0.95")
     boundary_s: float = option(
         0.0, "labels ramp over this time around each onset and offset", unit="s"
     )
@@ -27,6 +28,7 @@ class LossConfig:
             self.boundary_s == 0 or 0.01 <= self.boundary_s <= 600,
             f"loss.boundary_s={self.boundary_s} must be 0 or lie between 0.01 and 600 s",
         )
+        require(0 <= self.smoothing < 1, f"loss.smoothing={self.smoothing} must be in [0, 1)")
         require(
             self.alpha is None or 0 < self.alpha < 1,
             f"loss.alpha={self.alpha} must lie between 0 and 1, or be null",

@@ -105,6 +105,15 @@ def measure(name: str, split: DeviceSplit, sizes: Sizes) -> dict[str, Any]:  # A
     }
 
 
+def arithmetic(gflop_per_minute: float, mfu: float) -> tuple[float, float]:
+    """Return hours and dollars of 100 epochs of TUSZ on an A100 that computes at this MFU."""
+    peak = peak_flops(A100, _PRECISION)
+    assert peak is not None
+    flops = PASSES_OF_TRAINING * gflop_per_minute * 1e9 * TUSZ_EEG_S / 60
+    hours = flops / (mfu * peak) / 3600
+    return hours, hours * a100_usd_per_hour()
+
+
 def _cost(windows_per_s: float, flops: int, window_s: int, name: str) -> dict[str, float | None]:
     """Return MFU, the hours of TUSZ here and on an A100 of the same MFU, and its dollars."""
     hours = windows_in(TUSZ_EEG_S, window_s) / windows_per_s / 3600
@@ -114,7 +123,7 @@ def _cost(windows_per_s: float, flops: int, window_s: int, name: str) -> dict[st
         "mfu": flops * windows_per_s / here if here else None,
         "tusz_hours": hours,
         "a100_hours": a100_hours,
-        "a100_usd": None if a100_hours is None else a100_hours * _usd_per_hour(),
+        "a100_usd": None if a100_hours is None else a100_hours * a100_usd_per_hour(),
     }
 
 
@@ -196,7 +205,7 @@ def _forward(detector: Detector, sizes: Sizes) -> Callable[..., torch.Tensor]:
     if not sizes.compiled:
         return detector.forward
     torch.compiler.reset()  # of another size or option
-    return torch.compile(detector.forward, dynamic=False, fullgraph=True)
+    return torch.compile(detector.forward, dynamic=False, fullgraph=detector.is_one_graph)
 
 
 def _seconds(work: Callable[[], object], sizes: Sizes) -> float:
@@ -227,12 +236,12 @@ def _circumstances(device: torch.device) -> dict[str, Any]:  # Any: JSON
         "torch": torch.__version__,
         "date": date.today().isoformat(),
         "peak_ratio": here / there if here and there else None,
-        "usd_per_hour": _usd_per_hour(),
+        "usd_per_hour": a100_usd_per_hour(),
         "prices": TABLE.source,
     }
 
 
-def _usd_per_hour() -> float:
+def a100_usd_per_hour() -> float:
     """Return the price of the machine that conf/infra/modal_a100.yaml rents."""
     words = ["+infra=modal_a100", "model=eegnet"]
     return usd_per_hour(compose("train", words).infra, TABLE)

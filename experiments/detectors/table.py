@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from bgb.config.compose import compose
+from experiments.detectors.gpu import arithmetic
 from experiments.detectors.options import Facts
 
 Json = Mapping[str, Any]  # Any: what results.json and gpu.json hold
@@ -16,6 +18,7 @@ _SCORE_HEAD = (
     *("model=", "steps", "windows/s", "event F1", "sensitivity", "FP/24 h", "AUROC"),
     "AUROC, neonates",
 )
+_ARITHMETIC_HEAD = ("model=", "hours at 40 % MFU", "dollars", "hours at 10 % MFU", "dollars")
 _GPU_HEAD = (
     *("model=", "batch", "windows/s", "TFLOP/s", "MFU", "hours of TUSZ", "hours on an A100"),
     "dollars",
@@ -100,18 +103,16 @@ def _command(options: Sequence[str], sweep: Json) -> str:
     words = [f"model={','.join(options)}"]
     if seeds != [0]:
         words.append(f"seed={','.join(map(str, seeds))}")
-    if sweep["budget_minutes"] != _BUDGET_MINUTES:
+    experiment = compose("train", ["+experiment=detectors_on_two_cores"])
+    if sweep["budget_minutes"] != experiment.trainer.budget_minutes:
         words.append(f"trainer.budget_minutes={sweep['budget_minutes']:g}")
     return f"python -m bgb.train -m +experiment=detectors_on_two_cores {' '.join(words)}"
-
-
-_BUDGET_MINUTES = 2.5  # of the experiment file
 
 
 def _gpu_part(facts: Mapping[str, Facts | str], gpu: Json) -> str:
     title = "## Training on a GPU"
     if not gpu:
-        return f"{title}\n\nNot measured: {_GPU_OWED}"
+        return "\n\n".join([title, f"Not measured: {_GPU_OWED}", _arithmetic_table(facts)])
     rows = [
         [
             name,
@@ -129,6 +130,19 @@ def _gpu_part(facts: Mapping[str, Facts | str], gpu: Json) -> str:
     ratio = "unknown" if gpu["peak_ratio"] is None else f"{gpu['peak_ratio']:.3g}"
     about = _GPU_NOTES.format(**{**gpu, "peak_ratio": ratio})
     return "\n\n".join([title, about, _table(_GPU_HEAD, rows)])
+
+
+def _arithmetic_table(facts: Mapping[str, Facts | str]) -> str:
+    """Return what the operations alone would cost at two degrees of use: a bound, no figure."""
+    rows = []
+    for name, each in facts.items():
+        if isinstance(each, Facts):
+            hours_40, usd_40 = arithmetic(each.gflop_per_minute, 0.4)
+            hours_10, usd_10 = arithmetic(each.gflop_per_minute, 0.1)
+            rows.append(
+                [name, f"{hours_40:.2g}", f"{usd_40:.2f}", f"{hours_10:.2g}", f"{usd_10:.2f}"]
+            )
+    return _table(_ARITHMETIC_HEAD, rows)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -182,9 +196,12 @@ synthetic corpus (10 patients, threshold from dev). AUROC: of its seconds, and o
 the 42 Helsinki clips, neonates that no detector was trained on. Several seeds: median
 (extremes)."""
 
-_GPU_OWED = (
-    "`python -m experiments.detectors.gpu` writes gpu.json on a machine with a GPU, and then this."
-)
+_GPU_OWED = """`python -m experiments.detectors.gpu` writes gpu.json on a machine with a GPU, and
+then this. Until then arithmetic: what the operations of 100 epochs of TUSZ (61,616 windows of 60 s
+each, or as much EEG in other windows) would take on an A100 in bf16, if it computed at 40 % or 10 %
+of its peak, and cost at the price of `conf/infra/modal_a100.yaml`. Small networks wait for memory
+and launches, not for arithmetic: theirs will be more. Goal for seizure_transformer: 40 %, and below
+$10; the predecessor paid 3,400 to 5,300."""
 _GPU_NOTES = """{device}, torch {torch}, {date}: forward, backward and step in bf16, compiled,
 the corpus on the device. MFU counts three forward passes a window, whatever is recomputed. Hours:
 100 epochs of 61,616 windows of 60 s, or as much EEG in other windows. On an A100: the same at equal

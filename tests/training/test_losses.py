@@ -2,6 +2,8 @@
 
 # Shapes: B batch, K output steps
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -53,6 +55,20 @@ def test_sum_of_pieces_is_the_sum_of_the_whole(config: LossConfig) -> None:
     whole, loss = batch(), build_loss(config)
     pieces = [loss.sum(*(part[row : row + 1] for part in whole)) for row in range(4)]
     torch.testing.assert_close(sum(pieces, torch.zeros(())), loss.sum(*whole), check_dtype=False)
+
+
+@each_loss
+def test_smoothed_labels_are_soft_labels(config: LossConfig) -> None:
+    logits_BK, labels_BK, valid_BK = batch()
+    smoothed = build_loss(replace(config, smoothing=0.1))
+    expected = build_loss(config).sum(logits_BK, 0.9 * labels_BK + 0.05, valid_BK)
+    torch.testing.assert_close(smoothed.sum(logits_BK, labels_BK, valid_BK), expected)
+    two_classes = torch.stack((torch.zeros_like(logits_BK), logits_BK), dim=1)
+    torchs = functional.cross_entropy(
+        two_classes, labels_BK.long(), reduction="none", label_smoothing=0.1
+    )
+    plain = StepLoss(smoothing=0.1).sum(logits_BK, labels_BK, valid_BK)
+    torch.testing.assert_close(plain, torchs[valid_BK].sum())
 
 
 @each_loss
