@@ -20,9 +20,8 @@ from bgb.data.tiling import SignalFacts, Tiling
 from bgb.eeg.events import Event
 from bgb.errors import EdfError
 
-_LONGEST_S = (
-    3653 * 86400
-)  # ten years: a plan has an end; a rate that drifts against the target's is refused
+# Ten years: a plan has an end, and a rate that drifts against the target's by then is refused.
+_LONGEST_S = 3653 * 86400
 _SAME_SAMPLE = 0.5  # of a sample: time stamps are rounded
 _NAME = "live"
 
