@@ -78,16 +78,16 @@ def main(config: DetectConfig) -> None:
             detection = detect_recording(
                 run, path, threshold=config.threshold, detector_of=detector_of
             )
+            live = _replay(run, path, detection, config.chunk_s, detector_of) if config.live else []
         except (EdfError, ChannelError, CacheError) as error:
             failures.append(f"{name}: {error}")
-            table.add_row(str(name), "-", "not read", "-")
+            table.add_row(str(name), "-", "not read", *"-" * (len(headings) - 3))
             continue
         _write(out / name, detection)
         first = f"{detection.events[0].start_s:.1f} s" if detection.events else "-"
-        row = [str(name), f"{detection.duration_s:g}", str(len(detection.events)), first]
-        if config.live:
-            row += _replay(run, path, detection, config.chunk_s, detector_of)
-        table.add_row(*row)
+        table.add_row(
+            str(name), f"{detection.duration_s:g}", str(len(detection.events)), first, *live
+        )
     Console().print(table, f"events and probabilities: {out}")
     if failures:
         raise EdfError("\n".join([f"{len(failures)} files were not read:", *failures]))

@@ -43,6 +43,11 @@ def main(config: ExportConfig) -> None:
         f"logits_BK   float (batch, {round((seconds - left_s - right_s) * detector.out_rate_hz)}): "
         f"{detector.out_rate_hz:g} a second, of the window without its first {left_s} and last "
         f"{right_s} s",
+        +(
+            "\nMissing channels are not refused there, as frontend.missing=refuse does: look first."
+            if detector.frontend.missing == "refuse"
+            else ""
+        ),
         highlight=False,
     )
 

@@ -13,7 +13,7 @@ from bgb.config.data import CORPORA, DataConfig
 from bgb.config.evaluation import EvaluationConfig, PostprocessConfig
 from bgb.config.infra import InfraConfig
 from bgb.config.loss import LossConfig, check_imbalance
-from bgb.config.model import MODELS, FrontendConfig
+from bgb.config.model import MODELS, FrontendConfig, SpectralSsmConfig
 from bgb.config.option import option, required
 from bgb.config.runs import RunsConfig
 from bgb.config.training import ACCELERATORS, LoggerConfig, OptimizerConfig, TrainerConfig
@@ -62,6 +62,8 @@ class TrainConfig:
             f"data.preprocess.rate_hz={self.data.preprocess.rate_hz}",
         )
         self._check_window()
+        if isinstance(self.model, SpectralSsmConfig) and self.model.causal:
+            self._check_causal()
         require(
             self.infra is None or self.trainer.max_hours is None,
             f"trainer.max_hours={self.trainer.max_hours} is for this machine; what bounds a "
@@ -96,6 +98,21 @@ class TrainConfig:
                 name is None or (name not in ("", ".", "..") and "/" not in name),
                 f"{key}={name!r} must be a plain folder name; set results= for its parent",
             )
+
+    def _check_causal(self) -> None:
+        """Refuse a causal detector whose frontend looks ahead."""
+        require(
+            self.frontend.normalise == "fixed",
+            f"model.causal=true needs frontend.normalise=fixed: frontend.normalise="
+            f"{self.frontend.normalise} looks at a whole window, also at what is to come",
+        )
+        cached_hz = self.data.preprocess.rate_hz
+        require(
+            self.model.rate_hz == cached_hz,
+            f"model.causal=true needs the rate of the cache: lowering {cached_hz} Hz to "
+            f"model.rate_hz={self.model.rate_hz} looks ahead; set data.preprocess.rate_hz="
+            f"{self.model.rate_hz} or model.rate_hz={cached_hz}",
+        )
 
     def _check_window(self) -> None:
         """Refuse a window that the detector cannot judge."""

@@ -55,7 +55,7 @@ class DeepSoz(nn.Module):
     def forward(self, signal_BCT: Tensor) -> Tensor:
         """Return one logit a second, (B, T / rate_hz)."""
         if self.clip_sd:
-            signal_BCT = _clip(signal_BCT, self.clip_sd)
+            signal_BCT = clip(signal_BCT, self.clip_sd)
         batch, num_channels, num_samples = signal_BCT.shape
         signal_BCKD = signal_BCT.reshape(
             batch, num_channels, num_samples // self.rate_hz, self.rate_hz
@@ -118,9 +118,12 @@ class _GatherChannels(nn.Module):
         return attended_BKD
 
 
-def _clip(signal_BCT: Tensor, num_sd: float) -> Tensor:
-    """Clip each channel at `num_sd` standard deviations from its mean."""
-    mean_BC1 = signal_BCT.mean(-1, keepdim=True)
-    variance_BC1 = (signal_BCT - mean_BC1).square().mean(-1, keepdim=True)
+def clip(signal_BCT: Tensor, num_sd: float) -> Tensor:
+    """Clip each channel at `num_sd` standard deviations from its mean; padding does not count."""
+    recorded_B1T = (signal_BCT != 0).any(1, keepdim=True).to(signal_BCT.dtype)
+    count_B11 = recorded_B1T.sum(-1, keepdim=True).clamp_min(1)
+    mean_BC1 = signal_BCT.sum(-1, keepdim=True) / count_B11
+    squares_BCT = (signal_BCT - mean_BC1).square() * recorded_B1T
+    variance_BC1 = squares_BCT.sum(-1, keepdim=True) / count_B11
     reach_BC1 = num_sd * variance_BC1.sqrt()
     return signal_BCT.clamp(mean_BC1 - reach_BC1, mean_BC1 + reach_BC1)

@@ -87,10 +87,14 @@ def _quiet() -> Iterator[None]:
 
 
 def random_windows(detector: Detector, batch: int, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Return noise of up to 100 uV as the detector reads it, and channels present (nine of ten)."""
+    """Return noise of up to 100 uV as the detector reads it, and channels present.
+
+    Nine of ten are, or all of them where `frontend.missing` refuses.
+    """
     signal = detector.frontend.signal
     generator = torch.Generator().manual_seed(seed)
     shape = (batch, detector.window_s, signal.num_channels, signal.rate_hz)
     tiles_BSCR = torch.randint(-1000, 1000, shape, dtype=torch.int16, generator=generator)
-    present_BC = torch.rand(batch, signal.num_channels, generator=generator) < 0.9
+    share = 1.0 if detector.frontend.missing == "refuse" else 0.9
+    present_BC = torch.rand(batch, signal.num_channels, generator=generator) < share
     return tiles_BSCR, present_BC

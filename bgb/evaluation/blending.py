@@ -77,8 +77,10 @@ def plan_blend(
             f"output steps of {float(1 / rate):g} s; choose {sum(context_s)} s more than a "
             f"multiple of {rate.denominator} s"
         )
-    # A stride of whole steps keeps the windows aligned; only the last may lie between steps.
-    stride_s = max(1, int(judged_s * (1 - overlap)) // rate.denominator) * rate.denominator
+    # A stride of whole steps keeps the windows aligned; only the last may lie between steps, or
+    # all of them where the stride is below a step.
+    wanted_s = max(1, int(judged_s * (1 - overlap)))
+    stride_s = wanted_s // rate.denominator * rate.denominator or wanted_s
     return BlendPlan(rate, _weights(int(num_judged_steps)), window_s, context_s, stride_s)
 
 

@@ -7,6 +7,7 @@ a live recording in the shortest: the state makes that the same.
 # Shapes: S seconds, C channels, R samples a second, K output steps
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, Protocol
 
@@ -32,6 +33,25 @@ class CausalDetector(Protocol):
     def step(
         self, tiles_BSCR: Tensor, present_BC: Tensor, state: State
     ) -> tuple[Tensor, State]: ...
+
+
+class Watched:
+    """A causal detector with something to do before and after each of its steps."""
+
+    is_causal = True
+
+    def __init__(
+        self, detector: CausalDetector, *, before: Callable[[], None], after: Callable[[], None]
+    ) -> None:
+        self._detector, self._before, self._after = detector, before, after
+        self.window_s, self.out_rate_hz = detector.window_s, detector.out_rate_hz
+        self.context_s = (0, 0)
+
+    def step(self, tiles_BSCR: Tensor, present_BC: Tensor, state: State) -> tuple[Tensor, State]:
+        self._before()
+        logits_BK, state = self._detector.step(tiles_BSCR, present_BC, state)
+        self._after()
+        return logits_BK, state
 
 
 class CausalRun:

@@ -49,12 +49,13 @@ class WindowProgress:
 
         def counting(batch: WindowBatch) -> Tensor:
             logits_BK = predict(batch)
-            self._advance(len(batch.start_B))
+            self.advance(len(batch.start_B))
             return logits_BK
 
         return counting
 
-    def _advance(self, num_windows: int) -> None:
+    def advance(self, num_windows: int) -> None:
+        """Count windows, or steps of a causal detector, which are as long."""
         self._done += num_windows
         now = self._clock()
         if self._bar is not None:

@@ -6,6 +6,7 @@ Each function is one step that a notebook may take by itself; `bgb.training.fit`
 import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -20,8 +21,9 @@ from bgb.data.module import EegDataModule
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector, build_detector
 from bgb.detectors.augment import build_augmentation
+from bgb.evaluation.causal import Watched
 from bgb.evaluation.progress import WindowProgress
-from bgb.evaluation.stitching import check_window
+from bgb.evaluation.stitching import DetectorFacts, check_window
 from bgb.evaluation.validation import validate
 from bgb.training.averaging import MovingAverage
 from bgb.training.budget import Budget
@@ -186,9 +188,12 @@ def build_validation(
             between()
             return predict(detector, batch)
 
+        facts: DetectorFacts = detector
+        if detector.is_causal:  # has no windows to predict
+            facts = Watched(detector, before=between, after=partial(progress.advance, 1))
         return validate(
             progress.counted(predict_on),
-            detector,
+            facts,
             part.recordings,
             others=part.others if full else None,
             postprocess=config.postprocess,

@@ -91,9 +91,11 @@ class SharedBatchNorm(_BatchNorm):
         centred = features - _as_channels(mean_D, features)
         variance_D = _sum(centred.square().sum(others)) / count
         self._note(mean_D.detach(), variance_D.detach() * count / (count - 1).clamp_min(1))
-        scale_D = self.weight * (variance_D + self.eps).rsqrt()
-        scaled = centred * _as_channels(scale_D, features)
-        return (scaled + _as_channels(self.bias, features)).to(given)
+        scaled = centred * _as_channels((variance_D + self.eps).rsqrt(), features)
+        if self.affine:
+            scaled = scaled * _as_channels(self.weight, features)
+            scaled = scaled + _as_channels(self.bias, features)
+        return scaled.to(given)
 
     def _note(self, mean_D: Tensor, variance_D: Tensor) -> None:
         """Update what is used in evaluation."""

@@ -137,7 +137,7 @@ def _recorded(
     )
     try:
         yield
-        if budget.is_over:
+        if config.trainer.budget_minutes is not None:
             provenance.note(folder, steps=trainer.global_step, trained_s=round(budget.spent_s, 1))
         all_epochs = trainer.current_epoch == config.trainer.max_epochs
         by = BUDGET if budget.is_over else MAX_EPOCHS if all_epochs else PATIENCE

@@ -1,12 +1,15 @@
 """Run: what came out of a run folder: configuration, detector with its best weights, scores."""
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bgb.config.compose import load_config
+from bgb.config.model import ModelConfig
+from bgb.config.model.state_space import StateSpaceConfig
 from bgb.config.schema import TrainConfig
 from bgb.detectors import Detector, build_detector
 from bgb.eeg.signal import SignalSpec
@@ -14,6 +17,8 @@ from bgb.errors import RunError
 from bgb.files import read_json
 from bgb.training.checkpoint import load_checkpoint
 from bgb.training.run_folder import RunFolder
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,14 +63,13 @@ class Run:
                 f"{self.config.data.origin}), the recording is in {spec.unit}: amplitudes do not "
                 "compare; train on a cache that was built from EDF files"
             )
-        config = self.config
-        detector = build_detector(
-            config.model, config.frontend, spec, window_s=config.data.window_s
-        )
-        detector.load_state_dict(_best_weights(self.folder))
         if accelerator == "gpu" and not torch.cuda.is_available():
             raise RunError("accelerator=gpu, but there is no CUDA device here; set accelerator=cpu")
         on_gpu = accelerator != "cpu" and torch.cuda.is_available()
+        config = self.config
+        model = config.model if on_gpu else _portable(config.model)
+        detector = build_detector(model, config.frontend, spec, window_s=config.data.window_s)
+        detector.load_state_dict(_best_weights(self.folder))
         return detector.to("cuda" if on_gpu else "cpu").eval()
 
 
@@ -85,6 +89,14 @@ def load_run(folder: str | Path) -> Run:
             )
     scores = read_json(run.scores) if run.scores.exists() else None
     return Run(run, load_config(run.config), scores, read_json(run.provenance))
+
+
+def _portable(model: ModelConfig) -> ModelConfig:
+    """Return a model that runs without CUDA: the same function of the same weights."""
+    if isinstance(model, StateSpaceConfig) and model.kernel != "portable":
+        _log.info("model.kernel=%s needs CUDA: the portable one runs here", model.kernel)
+        return replace(model, kernel="portable")
+    return model
 
 
 def _best_weights(folder: RunFolder) -> dict[str, torch.Tensor]:

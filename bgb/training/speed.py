@@ -22,6 +22,7 @@ from bgb.config.schema import TrainConfig
 from bgb.data.device import find_device
 from bgb.data.loader import WindowLoader
 from bgb.detectors import Detector
+from bgb.detectors.braindecode import BraindecodeNetwork
 from bgb.training import provenance
 from bgb.training.flops import flops_per_window, peak_flops
 from bgb.training.loggers import CsvLogger
@@ -61,7 +62,7 @@ class Speed(Callback):
 
     Parameters
     ----------
-    flops_per_window : operations of a training window, forward and backward.
+    flops_per_window : operations of a training window, forward and backward; 0 = not known.
     summarised : takes the figures of the session.
     clock : seconds of a monotonic clock.
     """
@@ -149,7 +150,7 @@ class Speed(Callback):
             "step_ms": 1e3 * tally.seconds / tally.num_steps,
             "data_wait": tally.waited_s / tally.seconds,
         }
-        if machine.peak_flops:
+        if machine.peak_flops and self.flops_per_window:
             peak = machine.peak_flops * machine.devices
             figures["mfu"] = self.flops_per_window * windows_per_s / peak
         if machine.device.type == "cuda":
@@ -211,12 +212,14 @@ def build_speed(
     """Build the callback of a run; the detector is counted before the processes share its norms."""
     trainer, device = config.trainer, find_device(config.trainer.accelerator)
     name = device_name(device)
+    peak = peak_flops(name, trainer.precision)
+    is_counted = peak is not None and not isinstance(detector.network, BraindecodeNetwork)
     return Speed(
         folder.speed,
         loader,
-        Machine(name, device, trainer.devices, peak_flops(name, trainer.precision)),
+        Machine(name, device, trainer.devices, peak),
         window_s=config.data.window_s,
-        flops_per_window=flops_per_window(detector),
+        flops_per_window=flops_per_window(detector) if is_counted else 0,
         every_steps=trainer.log_every_steps,
         summarised=partial(_record, folder),
     )

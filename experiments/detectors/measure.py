@@ -24,7 +24,8 @@ from bgb.config.evaluation import EvaluationConfig
 from bgb.data.tiles import TiledRecording
 from bgb.data.windows import WindowBatch
 from bgb.detectors import Detector
-from bgb.evaluation.stitching import stitch_recording
+from bgb.evaluation.causal import Watched
+from bgb.evaluation.stitching import DetectorFacts, stitch_recording
 from bgb.training.build import predict
 from experiments.detectors.options import SIGNAL, build
 
@@ -36,8 +37,11 @@ def main() -> None:
     torch.set_num_threads(words.threads)
     detector = build(words.option)
     timed = _Timed(detector)
+    facts: DetectorFacts = detector
+    if detector.is_causal:
+        facts = Watched(detector, before=timed.begin, after=partial(timed.end, 1))
     with torch.inference_mode():
-        stitch_recording(timed, detector, _noise(60 * words.minutes), _options(detector))
+        stitch_recording(timed, facts, _noise(60 * words.minutes), _options(detector))
     print(json.dumps({"eeg_s_per_s": timed.eeg_s_per_s(), "peak_mib": _peak_mib()}))
 
 
@@ -59,10 +63,16 @@ class _Timed:
         self._taken: list[tuple[int, float]] = []
 
     def __call__(self, batch: WindowBatch) -> Tensor:
-        began = time.perf_counter()
+        self.begin()
         logits_BK = self._predict(batch)
-        self._taken.append((len(batch.start_B), time.perf_counter() - began))
+        self.end(len(batch.start_B))
         return logits_BK
+
+    def begin(self) -> None:
+        self._began = time.perf_counter()
+
+    def end(self, num_windows: int) -> None:
+        self._taken.append((num_windows, time.perf_counter() - self._began))
 
     def eeg_s_per_s(self) -> float:
         """Return judged seconds in a second: the median over full batches after the first."""

@@ -121,6 +121,37 @@ def test_electrodes_are_not_dropped_where_missing_ones_are_refused() -> None:
         compose("train", ["augment=standard", "frontend.missing=refuse"])
 
 
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["frontend.normalise=window"], "needs frontend.normalise=fixed"),
+        (
+            ["model.rate_hz=128"],
+            "needs the rate of the cache: lowering 256 Hz to model.rate_hz=128",
+        ),
+    ],
+)
+def test_causal_detector_whose_frontend_looks_ahead_is_refused(words: list[str], text: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        compose("train", ["model=spectral_ssm_causal", *words])
+    compose("train", ["model=spectral_ssm", "model.rate_hz=128", "frontend.normalise=window"])
+
+
+def test_augmentation_that_mixes_context_into_what_is_judged_is_refused() -> None:
+    words = ["model=lookaround", "augment.surrogate.probability=0.5"]
+    with pytest.raises(
+        ConfigError, match=r"augment.surrogate.probability=0.5 would mix the context"
+    ):
+        compose("train", words)
+
+
+def test_window_is_that_of_the_detector_unless_told() -> None:
+    assert compose("train", ["model=deepsoz"]).data.window_s == 600
+    assert compose("train", ["model=deepsoz", "data.window_s=120"]).data.window_s == 120
+    with pytest.raises(ConfigError, match=r"data.window_s=90 .* after 64 s of context; choose 96"):
+        compose("train", ["model=lookaround", "data.window_s=90"])
+
+
 def test_window_that_segments_do_not_fill_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"window_s=10 is not a multiple of the 4 s.*choose 8"):
         compose("train", ["model=eegnet", "data.window_s=10"])

@@ -5,7 +5,7 @@ import torch
 
 from bgb.config.model import EegNetConfig, FrontendConfig, ModelConfig
 from bgb.detectors import Detector, build_detector
-from tests.detectors.catalogue import SIGNAL, detector_of, each_model, windows
+from tests.detectors.catalogue import CATALOGUE, SIGNAL, detector_of, each_model, windows
 
 pytestmark = pytest.mark.slow
 RECURRENT = {"deepsoz"}  # torch compiles no LSTM, and leaves it as it is
@@ -26,6 +26,15 @@ def test_detector_compiles_in_one_graph_but_for_an_lstm(model: ModelConfig, wind
     is_one_graph = detector.is_one_graph
     assert is_one_graph == (model.name not in RECURRENT)
     assert_compiles(detector, fullgraph=is_one_graph)
+
+
+@pytest.mark.parametrize("name", ["seizure_transformer", "lookaround", "mamba_unet", "evobrain"])
+def test_detector_in_training_compiles_with_its_gradients(name: str) -> None:
+    detector = detector_of(*CATALOGUE[name])
+    torch.compiler.reset()
+    compiled = torch.compile(detector.forward, dynamic=False, fullgraph=True, backend="aot_eager")
+    compiled(*windows(detector.window_s)).sum().backward()
+    assert all(parameter.grad is not None for parameter in detector.parameters())
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bgb.config.model import DeepSozConfig
-from bgb.detectors.deepsoz import DeepSoz
+from bgb.detectors.deepsoz import DeepSoz, clip
 from tests.detectors.catalogue import forward_flops, num_parameters
 
 
@@ -79,6 +79,15 @@ def test_channels_are_clipped_at_two_standard_deviations_from_their_mean() -> No
     expected_BK = network(signal_BCT)
     network.clip_sd = 0.0
     torch.testing.assert_close(network(clipped_BCT), expected_BK)
+
+
+def test_padding_does_not_change_where_channels_are_clipped() -> None:
+    network = network_of()
+    signal_BCT = 7 + signal_of(network)
+    padded_BCT = functional.pad(signal_BCT, (0, 3 * signal_BCT.shape[-1]))
+    clipped_BCT = clip(padded_BCT, 2.0)[..., : signal_BCT.shape[-1]]
+    torch.testing.assert_close(clipped_BCT, clip(signal_BCT, 2.0))
+    assert not torch.equal(clipped_BCT, signal_BCT)
 
 
 def test_size_is_the_published_one_without_what_is_dead() -> None:

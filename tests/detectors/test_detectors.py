@@ -2,6 +2,7 @@
 
 # Shapes: B batch, S seconds, C channels, R samples a second, K output steps
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from tests.detectors.catalogue import (
     windows,
 )
 
+_KEPT_AS_PUBLISHED = re.compile(r"residual\.\d+\.change\.0\..*bias")  # SeizureTransformer
 _NOT_OURS = {"braindecode"}  # models of a package that need not be there
 
 
@@ -66,12 +68,11 @@ def test_no_parameter_is_dead(model: ModelConfig, window_s: int, montage: str) -
     detector = detector_of(model, window_s, montage=montage)
     logits_BK = detector(*windows(window_s))
     (logits_BK * torch.linspace(-1, 2, logits_BK.numel()).view_as(logits_BK)).sum().backward()
-    dead = [
-        name
-        for name, parameter in detector.named_parameters()
-        if parameter.grad is None or not parameter.grad.any()
-    ]
-    assert not dead
+    gradients = {name: each.grad for name, each in detector.named_parameters()}
+    largest = {name: 0.0 if g is None else float(g.abs().max()) for name, g in gradients.items()}
+    # No output depends on a bias before a norm: what is left of its gradient is rounding.
+    dead = {name for name, each in largest.items() if each < 1e-6 * max(largest.values())}
+    assert {name for name in dead if not _KEPT_AS_PUBLISHED.search(name)} == set()
 
 
 @each_model

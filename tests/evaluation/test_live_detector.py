@@ -28,7 +28,7 @@ from bgb.evaluation.live import LiveDetector
 from bgb.evaluation.postprocess import to_events
 from bgb.evaluation.stitching import DetectorFacts, Predict, stitch_recording
 from bgb.training.build import predict
-from tests.detectors.catalogue import SIGNAL, detector_of
+from tests.detectors.catalogue import CATALOGUE, SIGNAL, detector_of
 
 SOURCE_HZ, CACHE_HZ = 100.0, SIGNAL.rate_hz
 PREPROCESS = PreprocessConfig(CACHE_HZ, highpass_hz=2.0, lowpass_hz=25.0, notch_hz=None)
@@ -89,6 +89,8 @@ def detector_named(name: str) -> Detector:
         case "eventnet_unet":
             config = EventNetUnetConfig(rate_hz=CACHE_HZ, base_channels=2)
             return detector_of(config, 20).eval()
+        case "spectral":
+            return detector_of(*CATALOGUE["spectral_ssm_causal"]).eval()
         case "context":
             return of_network(Looking())
         case _:
@@ -134,7 +136,9 @@ def replay(live: LiveDetector, signals_CT: NDArray[np.float32], chunk: int) -> N
     return np.concatenate([*parts, live.finish()])
 
 
-each_detector = pytest.mark.parametrize("name", ["eegnet", "eventnet_unet", "context", "causal"])
+each_detector = pytest.mark.parametrize(
+    "name", ["eegnet", "eventnet_unet", "context", "causal", "spectral"]
+)
 
 
 @each_detector
@@ -173,7 +177,7 @@ def of_time(facts: SimpleNamespace) -> Predict:
     return run
 
 
-@pytest.mark.parametrize("rate_hz", [4.0, 1.0, 1.5, 0.25])
+@pytest.mark.parametrize("rate_hz", [4.0, 1.0, 1.5, 0.25, 1 / 12])  # 1 / 12: a step is a window
 @pytest.mark.parametrize("context_s", [(0, 0), (2, 3), (0, 9)])
 @pytest.mark.parametrize("overlap", [0.0, 0.5])
 def test_every_step_is_final_exactly_when_promised(

@@ -195,18 +195,20 @@ def test_command_line_starts_processes_that_end_with_it_when_it_is_killed(
     wait_for(lambda: not Path(f"/proc/{follower}").exists())
 
 
-def test_norm_over_processes_is_a_batch_norm() -> None:
+@pytest.mark.parametrize("affine", [True, False])
+def test_norm_over_processes_is_a_batch_norm(affine: bool) -> None:
     torch.manual_seed(0)
     features_BDT = 3 + 5 * torch.randn(4, 3, 10)
     results = []
     for make in (lambda norm: norm, SharedBatchNorm.like):
         torch.manual_seed(1)
-        norm = make(torch.nn.BatchNorm1d(3))
-        torch.nn.init.normal_(norm.weight)
+        norm = make(torch.nn.BatchNorm1d(3, affine=affine))
+        if affine:
+            torch.nn.init.normal_(norm.weight)
         inputs = features_BDT.clone().requires_grad_()
         for _ in range(2):
             (norm(inputs) * features_BDT.cos()).sum().backward()
-        gradients = [inputs.grad, norm.weight.grad, norm.bias.grad]
+        gradients = [inputs.grad, *(each.grad for each in norm.parameters())]
         results.append((norm.state_dict(), gradients, norm.eval()(features_BDT)))
     torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-4)
 
