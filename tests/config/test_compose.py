@@ -1,6 +1,7 @@
 """Composing: every option file composes; what is wrong is refused with its name."""
 
 import itertools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -127,7 +128,7 @@ def test_electrodes_are_not_dropped_where_missing_ones_are_refused() -> None:
         (["frontend.normalise=window"], "needs frontend.normalise=fixed"),
         (
             ["model.rate_hz=128"],
-            "needs the rate of the cache: lowering 256 Hz to model.rate_hz=128",
+            "needs the rate of the cache: lowering 256 Hz",
         ),
     ],
 )
@@ -139,9 +140,7 @@ def test_causal_detector_whose_frontend_looks_ahead_is_refused(words: list[str],
 
 def test_augmentation_that_mixes_context_into_what_is_judged_is_refused() -> None:
     words = ["model=lookaround", "augment.surrogate.probability=0.5"]
-    with pytest.raises(
-        ConfigError, match=r"augment.surrogate.probability=0.5 would mix the context"
-    ):
+    with pytest.raises(ConfigError, match=r"surrogate.probability=0.5 would mix the context"):
         compose("train", words)
 
 

@@ -5,6 +5,7 @@
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from bgb.config.model import DeepSozConfig
 from bgb.detectors.deepsoz import DeepSoz, clip
