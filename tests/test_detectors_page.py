@@ -92,7 +92,7 @@ def test_cost_on_an_a100_is_scaled_by_the_peaks() -> None:
     assert cost["mfu"] == pytest.approx(1e14 / 989.4e12)
     assert cost["tusz_hours"] == pytest.approx(61_616 * 100 / 1000 / 3600)
     assert cost["a100_hours"] == pytest.approx(cost["tusz_hours"] * 989.4 / 312)
-    assert cost["a100_usd"] == pytest.approx(cost["a100_hours"] * gpu._usd_per_hour())
+    assert cost["a100_usd"] == pytest.approx(cost["a100_hours"] * gpu.a100_usd_per_hour())
     longer = gpu._cost(1000.0, flops, 600, name)
     assert longer["tusz_hours"] == pytest.approx(cost["tusz_hours"] / 10, rel=1e-3)
 

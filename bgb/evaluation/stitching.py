@@ -138,7 +138,7 @@ class Stitcher:
 
     @property
     def period_s(self) -> int:
-        return self._plan.stride_s
+        return math.lcm(self._plan.stride_s, self._plan.units_per_step)
 
     def ready_s(self, step: int) -> int:
         return self._plan.ready_s(step)

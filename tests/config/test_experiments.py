@@ -8,8 +8,8 @@ from bgb.config.compose import compose, config_dir
 from bgb.config.model import MODELS
 from bgb.config.schema import TrainConfig
 
-# Not the recipe of a detector: trials, and recipes of a corpus.
-OTHERS = {"smoke", "helsinki", "tusz_a100_100ep"}
+# Not the recipe of a detector: trials, the equal-time sweep, and recipes of a corpus.
+OTHERS = {"smoke", "helsinki", "tusz_a100_100ep", "detectors_on_two_cores"}
 RECIPES = sorted({path.stem for path in (config_dir() / "experiment").glob("*.yaml")} - OTHERS)
 NO_RECIPE = {"braindecode"}  # models of many papers
 

@@ -28,11 +28,14 @@ def test_detector_compiles_in_one_graph_but_for_an_lstm(model: ModelConfig, wind
     assert_compiles(detector, fullgraph=is_one_graph)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:DeprecationWarning")  # its own use
 @pytest.mark.parametrize("name", ["seizure_transformer", "lookaround", "mamba_unet", "evobrain"])
 def test_detector_in_training_compiles_with_its_gradients(name: str) -> None:
     detector = detector_of(*CATALOGUE[name])
     torch.compiler.reset()
-    compiled = torch.compile(detector.forward, dynamic=False, fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(
+        detector.forward, dynamic=False, fullgraph=True, backend="aot_eager_decomp_partition"
+    )
     compiled(*windows(detector.window_s)).sum().backward()
     assert all(parameter.grad is not None for parameter in detector.parameters())
 

@@ -69,5 +69,4 @@ def test_bf16_autocast_gives_nearly_the_same_logits(model: ModelConfig, window_s
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         mixed_BK = detector(*batch).float()
     plain_BK = detector(*batch).detach()
-    # Against what differs between the logits: at first most of them is one common bias.
-    assert (mixed_BK - plain_BK).norm() < 0.1 * (plain_BK - plain_BK.mean()).norm()
+    assert (mixed_BK - plain_BK).norm() < 0.03 * plain_BK.norm()
