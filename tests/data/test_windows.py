@@ -1,6 +1,5 @@
 """Windows: padding, and that no second is left out."""
 
-
 import numpy as np
 import pytest
 import torch
