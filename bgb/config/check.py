@@ -19,14 +19,22 @@ def one_of(key: str, value: Any, valid: Iterable[Any]) -> None:  # Any: values o
 
 
 def positive(**values: float | None) -> None:
-    """Refuse values that are zero or negative; a name may use `__` for the dot."""
+    """Refuse values that are zero or negative; here and below, `__` in a name is its dot."""
     for key, value in values.items():
-        name = key.replace("__", ".")
-        require(value is None or value > 0, f"{name}={value} must be above 0")
+        require(value is None or value > 0, f"{_dotted(key)}={value} must be above 0")
 
 
 def not_negative(**values: float | None) -> None:
-    """Refuse negative values; a name may use `__` for the dot."""
+    """Refuse negative values."""
     for key, value in values.items():
-        name = key.replace("__", ".")
-        require(value is None or value >= 0, f"{name}={value} must not be negative")
+        require(value is None or value >= 0, f"{_dotted(key)}={value} must not be negative")
+
+
+def share(**values: float) -> None:
+    """Refuse values outside [0, 1)."""
+    for key, value in values.items():
+        require(0 <= value < 1, f"{_dotted(key)}={value} must be in [0, 1)")
+
+
+def _dotted(key: str) -> str:
+    return key.replace("__", ".")

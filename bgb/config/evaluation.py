@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bgb.config.check import not_negative, one_of, positive, require
+from bgb.config.check import not_negative, one_of, positive, require, share
 from bgb.config.option import option
 
 
@@ -49,7 +49,7 @@ class EvaluationConfig:
     )
 
     def __post_init__(self) -> None:
-        require(0 <= self.overlap < 1, f"evaluation.overlap={self.overlap} must be in [0, 1)")
+        share(evaluation__overlap=self.overlap)
         positive(
             evaluation__batch_size=self.batch_size,
             evaluation__baseline_seconds=self.baseline_seconds,

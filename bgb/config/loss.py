@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from bgb.config.check import not_negative, positive, require
+from bgb.config.check import not_negative, positive, require, share
 from bgb.config.data import SamplingConfig
 from bgb.config.option import option
 
@@ -28,7 +28,7 @@ class LossConfig:
             self.boundary_s == 0 or 0.01 <= self.boundary_s <= 600,
             f"loss.boundary_s={self.boundary_s} must be 0 or lie between 0.01 and 600 s",
         )
-        require(0 <= self.smoothing < 1, f"loss.smoothing={self.smoothing} must be in [0, 1)")
+        share(loss__smoothing=self.smoothing)
         require(
             self.alpha is None or 0 < self.alpha < 1,
             f"loss.alpha={self.alpha} must lie between 0 and 1, or be null",

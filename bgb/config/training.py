@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bgb.config.check import not_negative, one_of, positive, require
+from bgb.config.check import not_negative, one_of, positive, require, share
 from bgb.config.option import option
 
 ACCELERATORS = ("auto", "cpu", "gpu")
@@ -40,11 +40,7 @@ class OptimizerConfig:
         not_negative(
             optimizer__weight_decay=self.weight_decay, optimizer__gradient_clip=self.gradient_clip
         )
-        require(0 <= self.beta2 < 1, f"optimizer.beta2={self.beta2} must be in [0, 1)")
-        require(
-            0 <= self.warmup_fraction < 1,
-            f"optimizer.warmup_fraction={self.warmup_fraction} must be in [0, 1)",
-        )
+        share(optimizer__beta2=self.beta2, optimizer__warmup_fraction=self.warmup_fraction)
         require(
             0 <= self.final_fraction <= 1,
             f"optimizer.final_fraction={self.final_fraction} must be in [0, 1]",
@@ -132,7 +128,7 @@ class TrainerConfig:
             f"trainer.devices={self.devices} processes would give them different learning rates; "
             "leave it out, or set trainer.devices=1",
         )
-        require(0 <= self.ema_decay < 1, f"trainer.ema_decay={self.ema_decay} must be in [0, 1)")
+        share(trainer__ema_decay=self.ema_decay)
 
     @property
     def monitor_mode(self) -> str:

@@ -20,10 +20,11 @@ from bgb.config.data import SamplingConfig
 from bgb.data.buffers import TileBuffers
 from bgb.data.cache import CachedRecording
 from bgb.data.device import DeviceSplit
+from bgb.data.labels import count_steps
 from bgb.data.residency import make_resident
 from bgb.data.sampling import Epoch, check_kinds, draw_epoch, index_windows, shift_epoch
 from bgb.data.tiles import Tiles
-from bgb.data.windows import WindowBatch, count_steps, empty_batch, fill_batch
+from bgb.data.windows import WindowBatch, empty_batch, fill_batch
 
 _MIN_AHEAD = 2  # batches: one being read, one ready
 _CPU = torch.device("cpu")

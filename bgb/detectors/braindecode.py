@@ -24,6 +24,8 @@ class BraindecodeNetwork(nn.Module):
     `context_s`, `receptive_field_s`); a segment needs no context.
     """
 
+    is_one_graph = False  # nobody knows what a foreign network holds
+
     def __init__(
         self,
         num_channels: int,

@@ -30,6 +30,8 @@ class DeepSoz(nn.Module):
     `context_s`, `receptive_field_s`); the LSTM sees whatever window there is.
     """
 
+    is_one_graph = False  # torch compiles what stands around an LSTM
+
     def __init__(
         self,
         num_channels: int,

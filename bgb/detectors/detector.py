@@ -6,6 +6,7 @@ A new architecture is one file with a network class, one option class in bgb.con
 
 # Shapes: B batch, S seconds, C cached channels, R samples a second, K output steps
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -51,8 +52,6 @@ Network = (
     | SeizureTransformer
     | SpectralSsm
 )
-# torch compiles what stands around an LSTM, and nobody knows what a foreign network holds.
-_NOT_ONE_GRAPH = (BraindecodeNetwork, DeepSoz)
 _NOT_ARGUMENTS = ("name", "window_s")  # of a network: the window is that of the data
 State = Any  # Any: what a causal network makes of it; it is only handed back
 
@@ -85,17 +84,17 @@ class Detector(nn.Module):
         self.context_s: tuple[int, int] = network.context_s
         self.receptive_field_s: float = network.receptive_field_s
         self.is_causal: bool = getattr(network, "is_causal", False)
+        self.is_one_graph: bool = getattr(network, "is_one_graph", True)
         if self.is_causal:
             _check_pointwise(frontend)
-        self.is_one_graph = not isinstance(network, _NOT_ONE_GRAPH)
 
     def forward(self, tiles_BSCR: Tensor, present_BC: Tensor) -> Tensor:
-        """Return logits of the judged part, (B, K), for int16 tiles and electrodes present.
+        """Return float32 logits of the judged part, (B, K), for int16 tiles and electrodes present.
 
         K = (S - sum(context_s)) * out_rate_hz.
         """
         logits_BK: Tensor = self.network(self.frontend(tiles_BSCR, present_BC))
-        return logits_BK
+        return logits_BK.float()
 
     def step(
         self, tiles_BSCR: Tensor, present_BC: Tensor, state: State | None
@@ -110,7 +109,7 @@ class Detector(nn.Module):
         logits_BK, state = network.step(
             self.frontend(tiles_BSCR.to(device), present_BC.to(device)), state
         )
-        return logits_BK, state
+        return logits_BK.float(), state
 
 
 def build_detector(
@@ -123,36 +122,39 @@ def build_detector(
 
 def _network(model: ModelConfig, num_channels: int, window_s: int) -> Network:
     options = {name: value for name, value in asdict(model).items() if name not in _NOT_ARGUMENTS}
-    network: Network
-    match model:
-        case BraindecodeConfig():
-            network = BraindecodeNetwork(num_channels, window_s=window_s, **options)
-        case DeepSozConfig():
-            network = DeepSoz(num_channels, window_s=window_s, **options)
-        case EegNetConfig():
-            network = EegNet(num_channels, window_s=window_s, **options)
-        case EegWaveNetConfig():
-            network = EegWaveNet(num_channels, window_s=window_s, **options)
-        case EventNetUnetConfig():
-            network = EventNetUnet(num_channels, window_s=window_s, **options)
-        case EvoBrainConfig():
-            network = EvoBrain(num_channels, window_s=window_s, **options)
-        case LookAroundConfig():
-            network = LookAround(num_channels, window_s=window_s, **options)
-        case MambaUnetConfig():
-            network = MambaUnet(num_channels, window_s=window_s, **options)
-        case SeizureTransformerConfig():
-            network = SeizureTransformer(num_channels, window_s=window_s, **options)
-        case SpectralSsmConfig():
-            network = SpectralSsm(num_channels, window_s=window_s, **options)
-        case _:
-            raise ConfigError(f"no detector is built from {type(model).__name__}")
+    network = _kind(model)(num_channels, window_s=window_s, **options)
     if window_s < network.receptive_field_s:
         raise ConfigError(
             f"data.window_s={window_s} is shorter than the detector's receptive field "
             f"({network.receptive_field_s:g} s at {network.rate_hz} Hz); raise data.window_s"
         )
     return network
+
+
+def _kind(model: ModelConfig) -> Callable[..., Network]:
+    match model:
+        case BraindecodeConfig():
+            return BraindecodeNetwork
+        case DeepSozConfig():
+            return DeepSoz
+        case EegNetConfig():
+            return EegNet
+        case EegWaveNetConfig():
+            return EegWaveNet
+        case EventNetUnetConfig():
+            return EventNetUnet
+        case EvoBrainConfig():
+            return EvoBrain
+        case LookAroundConfig():
+            return LookAround
+        case MambaUnetConfig():
+            return MambaUnet
+        case SeizureTransformerConfig():
+            return SeizureTransformer
+        case SpectralSsmConfig():
+            return SpectralSsm
+        case _:
+            raise ConfigError(f"no detector is built from {type(model).__name__}")
 
 
 def _check_pointwise(frontend: Frontend) -> None:

@@ -48,25 +48,13 @@ class EegNet(nn.Module):
             nn.BatchNorm2d(temporal_filters),
         )
         self.spatial = nn.Sequential(
-            nn.Conv2d(
-                temporal_filters,
-                spatial_filters,
-                (num_channels, 1),
-                groups=temporal_filters,
-                bias=False,
-            ),
-            nn.BatchNorm2d(spatial_filters),
-            nn.ELU(),
-            nn.AvgPool2d((1, first)),
-            nn.Dropout(dropout),
+            _conv(temporal_filters, spatial_filters, (num_channels, 1), groups=temporal_filters),
+            *_pooled(spatial_filters, first, dropout),
         )
         self.separable = nn.Sequential(
             _same_conv(spatial_filters, spatial_filters, 16, groups=spatial_filters),
-            nn.Conv2d(spatial_filters, separable_filters, 1, bias=False),
-            nn.BatchNorm2d(separable_filters),
-            nn.ELU(),
-            nn.AvgPool2d((1, second)),
-            nn.Dropout(dropout),
+            _conv(spatial_filters, separable_filters, (1, 1)),
+            *_pooled(separable_filters, second, dropout),
         )
         self.head = nn.Linear(separable_filters * (self.num_samples // first // second), 1)
 
@@ -79,9 +67,18 @@ class EegNet(nn.Module):
         return logits.view(-1, num_segments)
 
 
+def _pooled(num_filters: int, length: int, dropout: float) -> list[nn.Module]:
+    norm = nn.BatchNorm2d(num_filters)
+    return [norm, nn.ELU(), nn.AvgPool2d((1, length)), nn.Dropout(dropout)]
+
+
 def _same_conv(num_in: int, num_out: int, length: int, *, groups: int = 1) -> nn.Module:
     """Convolve in time, padded so that the length stays (an even kernel leans to the right)."""
     return nn.Sequential(
         nn.ZeroPad2d(((length - 1) // 2, length // 2, 0, 0)),
-        nn.Conv2d(num_in, num_out, (1, length), groups=groups, bias=False),
+        _conv(num_in, num_out, (1, length), groups=groups),
     )
+
+
+def _conv(num_in: int, num_out: int, kernel: tuple[int, int], *, groups: int = 1) -> nn.Module:
+    return nn.Conv2d(num_in, num_out, kernel, groups=groups, bias=False)

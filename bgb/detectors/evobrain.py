@@ -15,13 +15,13 @@ say whether signals or spectra are correlated: here the signals, which keep thei
 # Shapes: M clips of all windows, S seconds of a clip, C channels, T samples, F frequencies,
 # E edges, D features, B batch, K clips of a window
 
-import math
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bgb.detectors.fourier import fourier_basis
 from bgb.detectors.mamba import MambaStack
 from bgb.detectors.precision import as_typed
 from bgb.detectors.segments import as_segments, check_segments
@@ -110,19 +110,17 @@ class EvoBrain(nn.Module):
 class _LogSpectrum(nn.Module):
     """The log amplitude of each second below the Nyquist rate, normalised by frequency."""
 
-    basis: Tensor  # (T, 2 F): cosines, then sines
+    basis_T2F: Tensor
 
     def __init__(self, rate_hz: int) -> None:
         super().__init__()
-        samples_T = torch.arange(rate_hz, dtype=torch.float64)
-        cycles_TF = samples_T[:, None] * samples_T[: rate_hz // 2] / rate_hz
-        angle_TF = 2 * math.pi * cycles_TF
-        basis = torch.cat((angle_TF.cos(), angle_TF.sin()), dim=1) * (2 / rate_hz)
-        self.register_buffer("basis", basis.float(), persistent=False)
+        flat_T = torch.ones(rate_hz, dtype=torch.float64)
+        basis_T2F = fourier_basis(flat_T, range(rate_hz // 2))
+        self.register_buffer("basis_T2F", basis_T2F, persistent=False)
         self.norm = nn.BatchNorm1d(rate_hz // 2, affine=False)
 
     def forward(self, seconds_MCST: Tensor) -> Tensor:
-        cosines, sines = (seconds_MCST @ self.basis).chunk(2, dim=-1)
+        cosines, sines = (seconds_MCST @ self.basis_T2F).chunk(2, dim=-1)
         amplitude_MCSF = (cosines.square() + sines.square()).sqrt()
         log_MCSF = (amplitude_MCSF + _FLOOR).log()
         normalised: Tensor = self.norm(log_MCSF.flatten(0, 2))

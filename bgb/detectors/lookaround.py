@@ -88,7 +88,7 @@ class LookAround(nn.Module):
         channels_NCD = summary_ND.unflatten(0, (num_pieces, num_channels)) + self.channel_position
         mixed_NCD, _ = self.attention(channels_NCD, channels_NCD, channels_NCD, need_weights=False)
         logits_N1: Tensor = self.head(mixed_NCD)
-        return logits_N1.view(batch, num_targets).float()
+        return logits_N1.view(batch, num_targets)
 
 
 def _positions(count: int, width: int) -> nn.Parameter:

@@ -21,17 +21,16 @@ for 60 s, attention (3.8 GFLOP) not counted; after keruiwu/SeizureTransformer cf
 # Shapes: B batch, C channels, D features, T samples or steps of a stage, K output steps
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_ENCODER_KERNELS = (11, 9, 7, 7, 5)
+from bgb.detectors.conv_unet import ENCODER_KERNELS, AveragedHead, Decoder, Encoder
+
 _DECODER_KERNELS = (3, 5, 5, 7, 7)
 _RESIDUAL_KERNELS = (3, 3, 3, 3, 2, 3, 2)
-_COARSEST = 2 ** len(_ENCODER_KERNELS)  # samples in a step of the transformer
+_COARSEST = 2 ** len(ENCODER_KERNELS)  # samples in a step of the transformer
 
 
 class SeizureTransformer(nn.Module):
@@ -61,9 +60,9 @@ class SeizureTransformer(nn.Module):
         self.out_rate_hz = float(out_rate_hz)
         self.context_s = (0, 0)
         self.receptive_field_s = _COARSEST * (1 + 2 * (sum(kernels) - len(kernels))) / rate_hz
-        widths = [base_channels * 2**stage for stage in range(len(_ENCODER_KERNELS))]
+        widths = [base_channels * 2**stage for stage in range(len(ENCODER_KERNELS))]
         width = widths[-1]
-        self.encoder = _stages(nn.Conv1d, [num_channels, *widths], _ENCODER_KERNELS)
+        self.encoder = Encoder([num_channels, *widths], ENCODER_KERNELS)
         self.residual = nn.Sequential(*(_ResidualBlock(width, k, dropout) for k in kernels))
         self.dropout = nn.Dropout(dropout)
         self.transformer = nn.Sequential(
@@ -74,38 +73,21 @@ class SeizureTransformer(nn.Module):
                 for _ in range(layers)
             )
         )
-        self.decoder = _stages(_UpConvolution, [width, *reversed(widths)], _DECODER_KERNELS)
-        self.head = nn.Conv1d(base_channels, 1, 11, padding=5)
-        self.pool = nn.AvgPool1d(rate_hz // out_rate_hz)
+        self.decoder = Decoder([width, *reversed(widths)], _DECODER_KERNELS)
+        self.head = AveragedHead(base_channels, rate_hz // out_rate_hz)
 
     def forward(self, signal_BCT: Tensor) -> Tensor:
         """Return one logit per output step, (B, T * out_rate_hz / rate_hz)."""
-        num_samples = signal_BCT.shape[-1]
-        features_BDT, skips = self._encode(_pad(signal_BCT))
+        features_BDT, skips = self.encoder(_pad(signal_BCT))
         features_BDT = self._link(self.residual(features_BDT))
-        logits_B1T = self.head(self._decode(features_BDT, skips))[..., :num_samples]
-        logits_BK: Tensor = self.pool(logits_B1T.float())[:, 0]
-        return logits_BK
-
-    def _encode(self, features_BDT: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the coarsest features, and those of each stage before its pool, finest first."""
-        skips = []
-        for convolution in self.encoder:
-            skips.append(functional.elu(convolution(features_BDT), inplace=True))
-            features_BDT = functional.max_pool1d(skips[-1], 2)
-        return features_BDT, skips
+        logits_BK: Tensor = self.head(self.decoder(features_BDT, skips))
+        return logits_BK[:, : signal_BCT.shape[-1] // self.head.num_samples]
 
     def _link(self, features_BDT: Tensor) -> Tensor:
         """Add what the transformer makes of all steps together."""
         steps_BTD = features_BDT.transpose(1, 2)
         linked_BTD: Tensor = self.transformer(self.dropout(steps_BTD + _positions(steps_BTD)))
         return features_BDT + linked_BTD.transpose(1, 2)
-
-    def _decode(self, features_BDT: Tensor, skips: list[Tensor]) -> Tensor:
-        """Return features at the rate of the signal, (B, base_channels, T)."""
-        for convolution, skip_BDT in zip(self.decoder, reversed(skips), strict=True):
-            features_BDT = functional.elu(convolution(features_BDT), inplace=True) + skip_BDT
-        return features_BDT
 
 
 class _ResidualBlock(nn.Module):
@@ -128,40 +110,6 @@ class _ResidualBlock(nn.Module):
     def forward(self, features_BDT: Tensor) -> Tensor:
         changed_BDT: Tensor = features_BDT + self.change(features_BDT)
         return changed_BDT
-
-
-class _UpConvolution(nn.Conv1d):
-    """Repeat each step once, then convolve; an odd kernel, padded so that 2 T steps come out."""
-
-    def forward(self, features_BDT: Tensor) -> Tensor:
-        # A compiler cannot ask for the mode.
-        if not torch.compiler.is_compiling() and torch.is_inference_mode_enabled():
-            return self._phases(features_BDT)
-        return super().forward(functional.interpolate(features_BDT, scale_factor=2.0))
-
-    def _phases(self, features_BDT: Tensor) -> Tensor:
-        """Return the same with fewer operations: even and odd steps, from what is not repeated.
-
-        Two taps that fall on the same step become one. That takes 40 % off the decoder and 5 % off
-        the network on a CPU; whether training gains is not measured.
-        """
-        (length,) = self.kernel_size
-        reach = (length // 2 + 1) // 2
-        weight = self.weight.new_zeros(2, self.out_channels, self.in_channels, 2 * reach + 1)
-        for phase in range(2):
-            for tap, weight_of_tap in enumerate(self.weight.unbind(2)):
-                weight[phase, ..., (phase + tap - length // 2) // 2 + reach] += weight_of_tap
-        bias = None if self.bias is None else self.bias.repeat(2)
-        both = functional.conv1d(features_BDT, weight.flatten(0, 1), bias, padding=reach)
-        even_BDT, odd_BDT = both.chunk(2, dim=1)
-        return torch.stack((even_BDT, odd_BDT), dim=-1).flatten(2)
-
-
-def _stages(kind: type[nn.Conv1d], widths: Sequence[int], kernels: Sequence[int]) -> nn.ModuleList:
-    return nn.ModuleList(
-        kind(before, after, kernel, padding=kernel // 2)
-        for (before, after), kernel in zip(pairwise(widths), kernels, strict=True)
-    )
 
 
 def _same_conv(num_in: int, num_out: int, kernel: int) -> nn.Module:

@@ -5,7 +5,7 @@ SzCORE challenge of 2025; the design here is ours. Ten minutes at once cost less
 SeizureTransformer. The causal variant looks back only, carries a state and runs on a live signal.
 
 Spectrum: Hann window, 1 Hz to `top_hz` (no constant), power in units of the squared scale of the
-frontend, in bel above its floor. A matrix product, for it is exported, and float32 always.
+frontend, in bel above its floor. Float32 always.
 """
 
 # Shapes: B batch, C channels, T samples, K seconds, F frequencies, D features, R samples a second
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bgb.detectors.fourier import fourier_basis
 from bgb.detectors.mamba import MambaStack, State
 from bgb.detectors.precision import as_typed
 
@@ -53,7 +54,9 @@ class SpectralSsm(nn.Module):
         self.receptive_field_s = 4.0
         self.context_s = (0, 0)
         self.is_causal = causal
-        self.register_buffer("basis_R2F", _basis(rate_hz, top_hz), persistent=False)
+        hann_R = torch.hann_window(rate_hz, dtype=torch.float64)
+        basis_R2F = fourier_basis(hann_R, range(1, top_hz + 1))
+        self.register_buffer("basis_R2F", basis_R2F, persistent=False)
         self.band = nn.Linear(top_hz, band_features)
         self.montage = nn.Linear(num_channels * band_features, num_features)
         self.mamba = MambaStack(
@@ -89,7 +92,7 @@ class SpectralSsm(nn.Module):
         bands_BCKD = functional.silu(self.band(self._spectra(signal_BCT)))
         tokens_BKD = self.montage(bands_BCKD.transpose(1, 2).flatten(2))
         mixed_BKD, state = self.mamba(tokens_BKD, state)
-        return self.head(mixed_BKD)[..., 0].float(), state
+        return self.head(mixed_BKD)[..., 0], state
 
     def _spectra(self, signal_BCT: Tensor) -> Tensor:
         """Return the log power of each second, (B, C, K, F)."""
@@ -97,13 +100,3 @@ class SpectralSsm(nn.Module):
             seconds_BCKR = torch.unflatten(signal_BCT.float(), -1, (-1, self.rate_hz))
             real_BCKF, imaginary_BCKF = (seconds_BCKR @ self.basis_R2F).square().chunk(2, dim=-1)
             return torch.log10(real_BCKF + imaginary_BCKF + _FLOOR) + _CENTRE
-
-
-def _basis(rate_hz: int, top_hz: int) -> Tensor:
-    """Return cosines and sines under a Hann window: a sine of amplitude 1 has power 1."""
-    # In float64, and on the CPU whatever the default device: a buffer of numbers.
-    time_R1 = torch.arange(rate_hz, dtype=torch.float64)[:, None] / rate_hz
-    phase_RF = 2 * torch.pi * time_R1 * torch.arange(1, top_hz + 1, dtype=torch.float64)
-    window_R1 = torch.hann_window(rate_hz, dtype=torch.float64)[:, None]
-    basis_R2F = torch.cat((phase_RF.cos(), phase_RF.sin()), dim=-1) * window_R1
-    return (basis_R2F * 2 / window_R1.sum()).float()

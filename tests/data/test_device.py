@@ -10,7 +10,8 @@ import torch
 from bgb.data import device
 from bgb.data.buffers import TileBuffers
 from bgb.data.device import find_device, free_bytes, load_split
-from bgb.data.windows import WindowBatch, count_steps, empty_batch, fill_batch, make_batch
+from bgb.data.labels import count_steps
+from bgb.data.windows import WindowBatch, empty_batch, fill_batch, make_batch
 from bgb.eeg.events import Event
 from bgb.errors import CacheError, ConfigError
 

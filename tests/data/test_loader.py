@@ -17,10 +17,11 @@ from bgb.config.augment import (
 from bgb.config.data import SamplingConfig
 from bgb.corpora import find_corpus
 from bgb.data.key import cache_folder
+from bgb.data.labels import step_labels
 from bgb.data.loader import WindowLoader
 from bgb.data.module import EegDataModule
 from bgb.data.npz import SignalHandle
-from bgb.data.windows import WindowBatch, step_labels
+from bgb.data.windows import WindowBatch
 from bgb.detectors.augment import Augmentation
 from bgb.detectors.frontend import Frontend
 from bgb.errors import CacheError

@@ -54,6 +54,13 @@ def test_logits_cover_the_window_at_the_stated_rate(
 
 
 @each_model
+def test_logits_are_float32_in_any_precision(model: ModelConfig, window_s: int) -> None:
+    detector = detector_of(model, window_s).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert detector(*windows(window_s, batch=1)).dtype == torch.float32
+
+
+@each_model
 def test_share_of_a_process_may_be_empty(model: ModelConfig, window_s: int) -> None:
     detector = detector_of(model, window_s).eval()  # norms need a window, unless they share
     logits_BK = detector(*windows(window_s, batch=0))

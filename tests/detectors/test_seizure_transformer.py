@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bgb.config.model import SeizureTransformerConfig
-from bgb.detectors.seizure_transformer import SeizureTransformer, _positions, _UpConvolution
+from bgb.detectors.seizure_transformer import SeizureTransformer, _positions
 from bgb.errors import ConfigError
 
 
@@ -54,23 +54,6 @@ def test_logits_are_means_of_the_published_ones() -> None:
     signal_BCT = torch.randn(2, 3, 8 * 64)
     expected = dense(signal_BCT).view(2, -1, 16).mean(-1)
     torch.testing.assert_close(pooled(signal_BCT), expected)
-
-
-@pytest.mark.parametrize("kernel", [3, 5, 7])
-def test_phases_equal_repetition_and_convolution(kernel: int) -> None:
-    torch.manual_seed(0)
-    layer = _UpConvolution(6, 5, kernel, padding=kernel // 2)
-    features_BDT = torch.randn(2, 6, 11)
-    expected = layer(features_BDT)
-    assert expected.shape == (2, 5, 22)
-    torch.testing.assert_close(layer._phases(features_BDT), expected, atol=1e-5, rtol=1e-5)
-
-
-def test_inference_mode_gives_the_same_logits() -> None:
-    network, signal_BCT = tiny(), torch.randn(2, 3, 8 * 64)
-    expected = network(signal_BCT)
-    with torch.inference_mode():
-        torch.testing.assert_close(network(signal_BCT), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_odd_lengths_are_padded_and_cropped() -> None:

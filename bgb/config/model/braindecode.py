@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bgb.config.check import positive
+from bgb.config.model.judged import Segments
 from bgb.config.option import option
 
 
 @dataclass(frozen=True)
-class BraindecodeConfig:
+class BraindecodeConfig(Segments):
     """Any classifier of the package braindecode (extra `braindecode`); one logit per segment."""
 
     name: str = option("braindecode", "the detector")
@@ -24,23 +25,3 @@ class BraindecodeConfig:
             model__window_s=self.window_s,
             model__segment_s=self.segment_s,
         )
-
-    @property
-    def output_rate_hz(self) -> float:
-        """Logits a second."""
-        return 1 / self.segment_s
-
-    @property
-    def context_s(self) -> tuple[int, int]:
-        """Seconds of a window that are looked at, but not judged."""
-        return (0, 0)
-
-    @property
-    def shortest_window_s(self) -> float:
-        """The receptive field: one segment."""
-        return float(self.segment_s)
-
-    @property
-    def window_multiple_s(self) -> int:
-        """What the judged part of a window must be a multiple of."""
-        return self.segment_s

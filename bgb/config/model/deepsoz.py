@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from bgb.config.check import not_negative, positive, require
+from bgb.config.check import not_negative, positive, require, share
+from bgb.config.model.judged import Seconds
 from bgb.config.option import option
 
 
 @dataclass(frozen=True)
-class DeepSozConfig:
+class DeepSozConfig(Seconds):
     """DeepSOZ (Shama 2023): transformer over channels each second, BiLSTM over ten minutes."""
 
     name: str = option("deepsoz", "the detector")
@@ -33,24 +34,9 @@ class DeepSozConfig:
             f"model.heads={self.heads} must divide model.rate_hz={self.rate_hz}, "
             "the width of a token",
         )
-        require(0 <= self.dropout < 1, f"model.dropout={self.dropout} must be in [0, 1)")
-
-    @property
-    def output_rate_hz(self) -> float:
-        """Logits a second."""
-        return 1.0
-
-    @property
-    def context_s(self) -> tuple[int, int]:
-        """Seconds of a window that are looked at, but not judged."""
-        return (0, 0)
+        share(model__dropout=self.dropout)
 
     @property
     def shortest_window_s(self) -> float:
         """The LSTM takes what there is: one token."""
         return 1.0
-
-    @property
-    def window_multiple_s(self) -> int:
-        """What the judged part of a window must be a multiple of: any second will do."""
-        return 1

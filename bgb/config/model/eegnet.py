@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from bgb.config.check import positive, require
+from bgb.config.check import positive, share
+from bgb.config.model.judged import Segments
 from bgb.config.option import option
 
 
 @dataclass(frozen=True)
-class EegNetConfig:
+class EegNetConfig(Segments):
     """EEGNet (Lawhern 2018): tiny; one logit per segment. Test speed and sanity floor."""
 
     name: str = option("eegnet", "the detector")
@@ -30,24 +31,4 @@ class EegNetConfig:
             model__separable_filters=self.separable_filters,
             model__kernel_s=self.kernel_s,
         )
-        require(0 <= self.dropout < 1, f"model.dropout={self.dropout} must be in [0, 1)")
-
-    @property
-    def output_rate_hz(self) -> float:
-        """Logits a second."""
-        return 1 / self.segment_s
-
-    @property
-    def context_s(self) -> tuple[int, int]:
-        """Seconds of a window that are looked at, but not judged."""
-        return (0, 0)
-
-    @property
-    def shortest_window_s(self) -> float:
-        """The receptive field: one segment."""
-        return float(self.segment_s)
-
-    @property
-    def window_multiple_s(self) -> int:
-        """What the judged part of a window must be a multiple of."""
-        return self.segment_s
+        share(model__dropout=self.dropout)

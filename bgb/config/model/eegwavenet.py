@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from bgb.config.check import positive, require
+from bgb.config.model.judged import Segments
 from bgb.config.option import option
 
 
 @dataclass(frozen=True)
-class EegWaveNetConfig:
+class EegWaveNetConfig(Segments):
     """EEGWaveNet (Thuwajit 2021): depthwise cascade of five scales; one logit per segment."""
 
     name: str = option("eegwavenet", "the detector")
@@ -30,23 +31,3 @@ class EegWaveNetConfig:
             f"{self.segment_s * self.rate_hz} samples, below the 448 that the coarsest scale "
             f"needs; raise model.segment_s to {-(-448 // self.rate_hz)} or model.rate_hz",
         )
-
-    @property
-    def output_rate_hz(self) -> float:
-        """Logits a second."""
-        return 1 / self.segment_s
-
-    @property
-    def context_s(self) -> tuple[int, int]:
-        """Seconds of a window that are looked at, but not judged."""
-        return (0, 0)
-
-    @property
-    def shortest_window_s(self) -> float:
-        """The receptive field: one segment."""
-        return float(self.segment_s)
-
-    @property
-    def window_multiple_s(self) -> int:
-        """What the judged part of a window must be a multiple of."""
-        return self.segment_s

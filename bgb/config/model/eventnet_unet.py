@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from bgb.config.check import positive, require
+from bgb.config.check import positive, require, share
+from bgb.config.model.judged import Steps
 from bgb.config.option import option
 
 
 @dataclass(frozen=True)
-class EventNetUnetConfig:
+class EventNetUnetConfig(Steps):
     """1-D U-Net trunk of EventNet (Seeuws 2024) with a dense head."""
 
     name: str = option("eventnet_unet", "the detector")
@@ -28,24 +29,9 @@ class EventNetUnetConfig:
             self.rate_hz % self.out_rate_hz == 0,
             f"model.out_rate_hz={self.out_rate_hz} must divide model.rate_hz={self.rate_hz}",
         )
-        require(0 <= self.dropout < 1, f"model.dropout={self.dropout} must be in [0, 1)")
-
-    @property
-    def output_rate_hz(self) -> float:
-        """Logits a second."""
-        return float(self.out_rate_hz)
-
-    @property
-    def context_s(self) -> tuple[int, int]:
-        """Seconds of a window that are looked at, but not judged."""
-        return (0, 0)
+        share(model__dropout=self.dropout)
 
     @property
     def shortest_window_s(self) -> float:
         """The receptive field: the widest kernel, nine steps of 256 samples."""
         return 9 * 256 / self.rate_hz
-
-    @property
-    def window_multiple_s(self) -> int:
-        """What the judged part of a window must be a multiple of: any second will do."""
-        return 1

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 
-from bgb.config.check import positive, require
+from bgb.config.check import positive, require, share
+from bgb.config.model.judged import WholeWindow
 from bgb.config.option import option
 
 _HEAD_FEATURES = 32  # of the Mamba-2 streams, which are twice as wide as their ends
 
 
 @dataclass(frozen=True)
-class EvoBrainConfig:
+class EvoBrainConfig(WholeWindow):
     """EvoBrain (Kotoge 2025): a graph for each second, Mamba over nodes and edges, then a GCN."""
 
     name: str = option("evobrain", "the detector")
@@ -44,17 +45,12 @@ class EvoBrainConfig:
                 width > 0 and 2 * width % _HEAD_FEATURES == 0,
                 f"model.{key}={width} must be a multiple of {_HEAD_FEATURES // 2}",
             )
-        require(0 <= self.dropout < 1, f"model.dropout={self.dropout} must be in [0, 1)")
+        share(model__dropout=self.dropout)
 
     @property
     def output_rate_hz(self) -> float:
         """Logits a second."""
         return 1 / self.clip_s
-
-    @property
-    def context_s(self) -> tuple[int, int]:
-        """Seconds of a window that are looked at, but not judged."""
-        return (0, 0)
 
     @property
     def shortest_window_s(self) -> float:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bgb.config.check import not_negative, positive, require
+from bgb.config.check import not_negative, positive, require, share
 from bgb.config.option import option
 
 
@@ -50,11 +50,7 @@ class LookAroundConfig:
             self.width % self.heads == 0,
             f"model.heads={self.heads} must divide model.width={self.width}",
         )
-        require(0 <= self.dropout < 1, f"model.dropout={self.dropout} must be in [0, 1)")
-        require(
-            0 <= self.head_dropout < 1,
-            f"model.head_dropout={self.head_dropout} must be in [0, 1)",
-        )
+        share(model__dropout=self.dropout, model__head_dropout=self.head_dropout)
 
     @property
     def output_rate_hz(self) -> float:

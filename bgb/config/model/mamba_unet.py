@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 from bgb.config.check import positive, require
+from bgb.config.model.judged import Steps
 from bgb.config.model.state_space import StateSpaceConfig
 from bgb.config.option import option
 
 
 @dataclass(frozen=True)
-class MambaUnetConfig(StateSpaceConfig):
+class MambaUnetConfig(StateSpaceConfig, Steps):
     """Convolutional U of SeizureTransformer around bidirectional Mamba-2 layers."""
 
     name: str = option("mamba_unet", "the detector")
@@ -42,21 +43,6 @@ class MambaUnetConfig(StateSpaceConfig):
         )
 
     @property
-    def output_rate_hz(self) -> float:
-        """Logits a second."""
-        return float(self.out_rate_hz)
-
-    @property
-    def context_s(self) -> tuple[int, int]:
-        """Seconds of a window that are looked at, but not judged."""
-        return (0, 0)
-
-    @property
     def shortest_window_s(self) -> float:
         """About what the convolutions span: 20 steps of the Mamba-2 layers."""
         return 20 * (1 << self.num_levels) / self.rate_hz
-
-    @property
-    def window_multiple_s(self) -> int:
-        """What the judged part of a window must be a multiple of: any second will do."""
-        return 1

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from bgb.config.check import positive, require
+from bgb.config.check import positive, require, share
+from bgb.config.model.judged import Steps
 from bgb.config.option import option
 
 _RESIDUAL_KERNELS = (3, 3, 3, 3, 2, 3, 2)  # of the blocks, each of two convolutions
@@ -10,7 +11,7 @@ _COARSEST = 32  # samples in one step between encoder and decoder
 
 
 @dataclass(frozen=True)
-class SeizureTransformerConfig:
+class SeizureTransformerConfig(Steps):
     """SeizureTransformer (Wu 2025): U-Net with residual blocks and a transformer in the middle."""
 
     name: str = option("seizure_transformer", "the detector")
@@ -48,25 +49,10 @@ class SeizureTransformerConfig:
             f"model.heads={self.heads} must divide the width of the transformer, {width} "
             f"(16 x model.base_channels)",
         )
-        require(0 <= self.dropout < 1, f"model.dropout={self.dropout} must be in [0, 1)")
-
-    @property
-    def output_rate_hz(self) -> float:
-        """Logits a second."""
-        return float(self.out_rate_hz)
-
-    @property
-    def context_s(self) -> tuple[int, int]:
-        """Seconds of a window that are looked at, but not judged."""
-        return (0, 0)
+        share(model__dropout=self.dropout)
 
     @property
     def shortest_window_s(self) -> float:
         """The span of the residual blocks, which the transformer then links over the window."""
         kernels = _RESIDUAL_KERNELS[: self.residual_blocks]
         return _COARSEST * (1 + 2 * sum(kernel - 1 for kernel in kernels)) / self.rate_hz
-
-    @property
-    def window_multiple_s(self) -> int:
-        """What the judged part of a window must be a multiple of: any second will do."""
-        return 1

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 from bgb.config.check import positive, require
+from bgb.config.model.judged import Seconds
 from bgb.config.model.state_space import StateSpaceConfig
 from bgb.config.option import option
 
 
 @dataclass(frozen=True)
-class SpectralSsmConfig(StateSpaceConfig):
+class SpectralSsmConfig(StateSpaceConfig, Seconds):
     """Mamba-2 on the log spectra of each second; 1 Hz logits over ten minutes."""
 
     name: str = option("spectral_ssm", "the detector")
@@ -34,21 +35,6 @@ class SpectralSsmConfig(StateSpaceConfig):
         )
 
     @property
-    def output_rate_hz(self) -> float:
-        """Logits a second."""
-        return 1.0
-
-    @property
-    def context_s(self) -> tuple[int, int]:
-        """Seconds of a window that are looked at, but not judged."""
-        return (0, 0)
-
-    @property
     def shortest_window_s(self) -> float:
         """What a layer's convolution spans: four spectra."""
         return 4.0
-
-    @property
-    def window_multiple_s(self) -> int:
-        """What the judged part of a window must be a multiple of: any second will do."""
-        return 1

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bgb.config.check import one_of, positive, require
+from bgb.config.check import one_of, positive, require, share
 from bgb.config.option import option
 
 
@@ -31,5 +31,5 @@ class StateSpaceConfig:
             f"model.head_features={self.head_features} must divide twice model.num_features "
             f"({2 * self.num_features})",
         )
-        require(0 <= self.dropout < 1, f"model.dropout={self.dropout} must be in [0, 1)")
+        share(model__dropout=self.dropout)
         one_of("model.kernel", self.kernel, ("portable", "mamba_ssm"))
