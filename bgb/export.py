@@ -35,6 +35,9 @@ def main(config: ExportConfig) -> None:
     signal = detector.frontend.signal
     seconds, channels = detector.window_s, signal.num_channels
     left_s, right_s = detector.context_s
+    remark = (
+        "\nMissing channels are not refused there, as frontend.missing=refuse does: look first."
+    )
     Console().print(
         f"{out}: {out.stat().st_size / 2**20:.1f} MiB, logits equal to {difference:.1e}\n"
         f"tiles_BSCR  int16 (batch, {seconds}, {channels}, {signal.rate_hz}): seconds, "
@@ -42,12 +45,7 @@ def main(config: ExportConfig) -> None:
         f"present_BC  bool  (batch, {channels}): which channels the recording has\n"
         f"logits_BK   float (batch, {round((seconds - left_s - right_s) * detector.out_rate_hz)}): "
         f"{detector.out_rate_hz:g} a second, of the window without its first {left_s} and last "
-        f"{right_s} s",
-        +(
-            "\nMissing channels are not refused there, as frontend.missing=refuse does: look first."
-            if detector.frontend.missing == "refuse"
-            else ""
-        ),
+        f"{right_s} s{remark if detector.frontend.missing == 'refuse' else ''}",
         highlight=False,
     )
 

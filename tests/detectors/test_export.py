@@ -16,8 +16,9 @@ from tests.detectors.catalogue import CATALOGUE, detector_of
 pytestmark = pytest.mark.slow
 # Entries of one class share their graph, but for those that look back only and even kernels.
 FIRST = {type(model): name for name, (model, _) in reversed(CATALOGUE.items())}
-each_class = pytest.mark.parametrize(
-    "name", [*FIRST.values(), "spectral_ssm_causal", "seizure_transformer_even"]
+NAMES = [*FIRST.values(), "spectral_ssm_causal", "seizure_transformer_even"]
+each_class = pytest.mark.parametrize(  # both tests of one in one worker, which exports it once
+    "name", [pytest.param(name, marks=pytest.mark.xdist_group(f"export {name}")) for name in NAMES]
 )
 
 
