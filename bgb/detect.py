@@ -51,7 +51,7 @@ class Detection:
 
 
 DetectorOf = Callable[[SignalSpec], "Detector"]
-_LIVE = ("live: final after", "slowest chunk", "differs by", "events")
+_LIVE = ("recording", "final after", "slowest chunk", "differs by", "events")
 
 
 @command(DetectConfig, name="detect")
@@ -64,31 +64,35 @@ def main(config: DetectConfig) -> None:
     from rich.progress import track
     from rich.table import Table
 
+    from bgb.terminal import print_table
     from bgb.training import load_run
 
     run, out = load_run(config.run), Path(config.out)
     detector_of = functools.cache(partial(run.detector, accelerator=config.accelerator))
     console = Console(stderr=True)
     quiet = config.disable_progress or not console.is_terminal
-    headings = ("recording", "seconds", "seizures", "first at", *(_LIVE if config.live else ()))
-    table = Table(*headings, title=f"run {run.name}")
+    table = Table("recording", "seconds", "seizures", "first at", title=f"run {run.name}")
+    replays = Table(*_LIVE, title=f"replayed live, {config.chunk_s:g} s at once")
     failures = []
     for path, name in track(_inputs(config.input), "detect", console=console, disable=quiet):
         try:
             detection = detect_recording(
                 run, path, threshold=config.threshold, detector_of=detector_of
             )
-            live = _replay(run, path, detection, config.chunk_s, detector_of) if config.live else []
+            if config.live:
+                replay = _replay(run, path, detection, config.chunk_s, detector_of)
+                replays.add_row(str(name), *replay)
         except (EdfError, ChannelError, CacheError) as error:
             failures.append(f"{name}: {error}")
-            table.add_row(str(name), "-", "not read", *"-" * (len(headings) - 3))
+            table.add_row(str(name), "-", "not read", "-")
             continue
         _write(out / name, detection)
         first = f"{detection.events[0].start_s:.1f} s" if detection.events else "-"
-        table.add_row(
-            str(name), f"{detection.duration_s:g}", str(len(detection.events)), first, *live
-        )
-    Console().print(table, f"events and probabilities: {out}")
+        table.add_row(str(name), f"{detection.duration_s:g}", str(len(detection.events)), first)
+    print_table(table)
+    if replays.row_count:
+        print_table(replays)
+    Console().print(f"events and probabilities: {out}")
     if failures:
         raise EdfError("\n".join([f"{len(failures)} files were not read:", *failures]))
 
@@ -205,12 +209,12 @@ def _replay(
 def _threshold(run: "Run", threshold: float | None) -> float:
     if threshold is not None:
         return threshold
-    if run.scores is None:
+    if run.threshold is None:
         raise RunError(
             f"run {run.folder.path} has no scores.json, so no threshold was chosen on dev; "
             f"run `python -m bgb.evaluate run={run.folder.path}` first, or set threshold="
         )
-    return float(run.scores["detector"]["threshold"]["threshold"])
+    return run.threshold
 
 
 def _inputs(given: str) -> list[tuple[Path, Path]]:

@@ -1,20 +1,28 @@
 """`python -m bgb.export run=<folder> out=<file>.onnx`: a trained detector as one ONNX file.
 
 The file takes the int16 tiles of the cache and gives logits, for batches of any size; what it says
-is compared with the detector before it is kept (`bgb.detectors.exporting` has the contract).
+is compared with the detector before it is kept (`bgb.detectors.exporting` has the contract). Its
+metadata tell what is to be done before and after: filters, channels, threshold, post-processing.
 """
 
 import importlib.util
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import bgb
 from bgb.config.compose import command
 from bgb.config.schema import ExportConfig
 from bgb.errors import RunError
 
 if TYPE_CHECKING:
     from bgb.detectors import Detector
+    from bgb.training import Run
 
+_log = logging.getLogger(__name__)
 _LARGEST = 1e-4  # difference of a logit that passes for rounding
 _NEEDED = ("onnx", "onnxruntime", "onnxscript")
 
@@ -30,8 +38,9 @@ def main(config: ExportConfig) -> None:
 
     from bgb.training import load_run
 
-    detector, out = load_run(config.run).detector(), Path(config.out)
-    difference = export_onnx(detector, out)
+    run, out = load_run(config.run), Path(config.out)
+    detector = run.detector()
+    difference = export_onnx(detector, out, facts_of(run, detector))
     signal = detector.frontend.signal
     seconds, channels = detector.window_s, signal.num_channels
     left_s, right_s = detector.context_s
@@ -50,8 +59,34 @@ def main(config: ExportConfig) -> None:
     )
 
 
-def export_onnx(detector: "Detector", path: Path) -> float:
-    """Write a detector as ONNX; return the largest difference of a logit.
+def facts_of(run: "Run", detector: "Detector") -> dict[str, str]:
+    """Return the metadata of the file: text as it is, everything else as JSON."""
+    signal, config = detector.frontend.signal, run.config
+    facts = {
+        "bgb": bgb.__version__,
+        "run": run.name,
+        "model": config.model.label,
+        "montage": config.frontend.montage,
+        "missing": config.frontend.missing,
+        "channels": signal.channels,
+        "rate_hz": signal.rate_hz,
+        "quantum": signal.quantum_uv,
+        "unit": signal.unit,
+        "preprocess": asdict(config.data.preprocess),
+        "window_s": detector.window_s,
+        "context_s": detector.context_s,
+        "out_rate_hz": detector.out_rate_hz,
+        "threshold": run.threshold,
+        "postprocess": asdict(config.postprocess),
+    }
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in facts.items()
+    }
+
+
+def export_onnx(detector: "Detector", path: Path, facts: Mapping[str, str] | None = None) -> float:
+    """Write a detector as ONNX with some metadata; return the largest difference of a logit.
 
     Raises
     ------
@@ -61,7 +96,11 @@ def export_onnx(detector: "Detector", path: Path) -> float:
 
     unproven = path.with_name(f".{path.name}.partial")
     try:
-        to_onnx(export_detector(detector), unproven)
+        _log.info("tracing the detector (minutes where an LSTM runs over long windows)")
+        program = export_detector(detector)
+        _log.info("translating it to ONNX")
+        to_onnx(program, unproven, facts)
+        _log.info("comparing the logits")
         difference = onnx_difference(detector, unproven)
         if not difference <= _LARGEST:
             raise RunError(

@@ -55,7 +55,7 @@ class PlannedJob:
             found = estimate(self.config, self.speed)
             hours = (found.train, found.validation, found.evaluation)
             where = f" on {self.machine}" if self.config.infra is not None else ""
-            measured = f"{self.config.model.name}{where}: {self.speed.text()}"
+            measured = f"{self.config.model.label}{where}: {self.speed.text()}"
         return PlanRow(
             number=self.number,
             overrides=" ".join(self.varied) or "-",

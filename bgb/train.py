@@ -37,11 +37,12 @@ def main(config: TrainConfig) -> float:
         from bgb import job
         from bgb.evaluate import evaluate_run, print_scores
         from bgb.training import load_run, open_run
-        from bgb.training.build import build_data
+        from bgb.training.build import build_data, check_machine
         from bgb.training.checkpoint import best_score
         from bgb.training.fit import fit
         from bgb.training.provenance import Spending, failures_noted
     startup.reached("imports")
+    check_machine(config)
 
     with open_run(config) as folder, failures_noted(folder):
         job.current().add_output(folder.path)

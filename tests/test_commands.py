@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 import bgb
@@ -293,4 +294,11 @@ def test_export_writes_one_onnx_file_and_says_how_to_feed_it(place: Workplace) -
     assert [path.name for path in file.parent.iterdir()] == ["detector.onnx"]
     assert "tiles_BSCR  int16 (batch, 60, 19, 256)" in done.stdout
     assert "logits equal to" in done.stdout
-    assert not done.stderr
+    assert "Warning" not in done.stderr
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    assert {feed.shape[0] for feed in (*session.get_inputs(), *session.get_outputs())} == {"batch"}
+    facts = session.get_modelmeta().custom_metadata_map
+    scores = json.loads((place.run / "scores.json").read_text())
+    assert json.loads(facts["threshold"]) == scores["detector"]["threshold"]["threshold"]
+    assert json.loads(facts["channels"])[:2] == ["Fp1", "F3"]
+    assert facts["model"] == "eegnet"

@@ -81,6 +81,8 @@ def command(
         def main() -> None:
             show_help(sys.argv[1:], schema, config_dir())
             register()
+            # Hydra takes its overrides in one row only: a flag may stand among them here.
+            sys.argv[1:] = sorted(sys.argv[1:], key=("-m", "--multirun").__contains__)
             with _plain_errors():
                 keys.check_overrides(sys.argv[1:], schema)
                 if prepare is not None and needs_multirun(sys.argv[1:], config_dir()):
@@ -237,5 +239,5 @@ def _plain_errors() -> Iterator[None]:
         )
         sys.exit(2)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; repeat the command to continue\n")
+        sys.stderr.write("interrupted; the same command goes on from what was saved\n")
         sys.exit(130)

@@ -19,6 +19,7 @@ from bgb.config.schema import CHOICES, GROUPS
 from bgb.errors import ConfigError
 
 _FREE_GROUPS = {"experiment", "infra"}  # `@package _global_`: their keys stand at the top
+_GROUPS = {*GROUPS, *_FREE_GROUPS, *CHOICES}
 _MAPPING = "names and values"  # the type of a key whose own keys nobody here knows
 
 
@@ -50,7 +51,12 @@ def walk(schema: type, prefix: str = "", option: str = "") -> Iterator[Key]:
 
 
 def check_overrides(arguments: Sequence[str], schema: type) -> None:
-    """Refuse a command-line override whose key does not exist, and name the nearest."""
+    """Refuse a command-line override whose key does not exist, and a group without its option.
+
+    Raises
+    ------
+    ConfigError : names the nearest key.
+    """
     words = [word for word in arguments if "=" in word and not word.startswith("-")]
     try:
         overrides = OverridesParser.create().parse_overrides(words)
@@ -65,6 +71,11 @@ def check_overrides(arguments: Sequence[str], schema: type) -> None:
             continue
         if key.rpartition(".")[0] in open_nodes:
             continue
+        if key in _GROUPS and override.value() is None:
+            raise ConfigError(
+                f"{key}=null chooses no option of group {key}; leave it out, or choose one that "
+                "`--help` lists"
+            )
         if key not in known and key.partition("@")[0] not in _FREE_GROUPS:
             raise _unknown(key, known | _FREE_GROUPS)
 

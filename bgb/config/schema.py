@@ -93,10 +93,11 @@ class TrainConfig:
                     f"{key}={folder} must lie on the Volume, which containers see as {mount}: "
                     "anything else is lost with them",
                 )
-        for key, name in (("run", self.run), ("title", self.title)):
+        variant = self.model.variant or None
+        for key, name in (("run", self.run), ("title", self.title), ("model.variant", variant)):
             require(
                 name is None or (name not in ("", ".", "..") and "/" not in name),
-                f"{key}={name!r} must be a plain folder name; set results= for its parent",
+                f"{key}={name!r} must be a plain folder name; results= is its parent",
             )
 
     def _check_causal(self) -> None:

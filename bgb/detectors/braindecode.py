@@ -55,7 +55,7 @@ class BraindecodeNetwork(nn.Module):
 
 def _build(architecture: str, arguments: dict[str, Any]) -> nn.Module:
     """Build the classifier, and try it on a segment."""
-    network = _class(architecture)
+    network = find_architecture(architecture)
     segment_1CT = torch.zeros(1, arguments["n_chans"], arguments["n_times"])
     try:
         classifier: nn.Module = network(**arguments).eval()
@@ -74,7 +74,13 @@ def _build(architecture: str, arguments: dict[str, Any]) -> nn.Module:
     return classifier.train()
 
 
-def _class(architecture: str) -> Any:  # Any: braindecode has no types
+def find_architecture(architecture: str) -> Any:  # Any: braindecode has no types
+    """Return a class of `braindecode.models`.
+
+    Raises
+    ------
+    ConfigError : the package does not import, or has no such classifier.
+    """
     models = _models()
     base = models.EEGModuleMixin
     valid = sorted(

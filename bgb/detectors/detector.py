@@ -26,7 +26,8 @@ from bgb.config.model import (
     SeizureTransformerConfig,
     SpectralSsmConfig,
 )
-from bgb.detectors.braindecode import BraindecodeNetwork
+from bgb.config.model.state_space import StateSpaceConfig
+from bgb.detectors.braindecode import BraindecodeNetwork, find_architecture
 from bgb.detectors.deepsoz import DeepSoz
 from bgb.detectors.eegnet import EegNet
 from bgb.detectors.eegwavenet import EegWaveNet
@@ -37,6 +38,7 @@ from bgb.detectors.lookaround import LookAround
 from bgb.detectors.mamba_unet import MambaUnet
 from bgb.detectors.seizure_transformer import SeizureTransformer
 from bgb.detectors.spectral_ssm import SpectralSsm
+from bgb.detectors.ssd import scan_of
 from bgb.eeg.signal import SignalSpec
 from bgb.errors import ConfigError
 
@@ -52,7 +54,7 @@ Network = (
     | SeizureTransformer
     | SpectralSsm
 )
-_NOT_ARGUMENTS = ("name", "window_s")  # of a network: the window is that of the data
+_NOT_ARGUMENTS = ("name", "variant", "window_s")  # of a network: the window is that of the data
 State = Any  # Any: what a causal network makes of it; it is only handed back
 
 
@@ -118,6 +120,20 @@ def build_detector(
     """Build the detector that the configuration names, for signals of this kind."""
     layers = Frontend(signal, rate_hz=model.rate_hz, **asdict(frontend))
     return Detector(layers, _network(model, layers.num_channels, window_s))
+
+
+def check_importable(model: ModelConfig) -> None:
+    """Refuse a model whose optional package does not import, before there is a signal for it.
+
+    Raises
+    ------
+    ConfigError : names the package and how it is installed.
+    """
+    match model:
+        case BraindecodeConfig():
+            find_architecture(model.architecture)
+        case StateSpaceConfig():
+            scan_of(model.kernel)
 
 
 def _network(model: ModelConfig, num_channels: int, window_s: int) -> Network:

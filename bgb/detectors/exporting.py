@@ -13,7 +13,7 @@ import contextlib
 import copy
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -25,12 +25,13 @@ from bgb.files import write_bytes
 
 _INPUTS = ("tiles_BSCR", "present_BC")
 _OUTPUT = "logits_BK"
+_FREE = "batch"  # the name of that dimension
 _EXAMPLES = 2  # a batch of 0 or 1 would be taken for a constant
 
 
 def export_detector(detector: Detector) -> ExportedProgram:
     """Return the detector in evaluation mode, on the CPU, for batches of any size."""
-    free = {0: Dim("batch")}
+    free = {0: Dim(_FREE)}
     with torch.no_grad(), warnings.catch_warnings():
         # Weights that an LSTM flattens anew in every call.
         warnings.filterwarnings("ignore", r"The tensor attributes? .*_flat_weights", UserWarning)
@@ -41,13 +42,24 @@ def export_detector(detector: Detector) -> ExportedProgram:
         )
 
 
-def to_onnx(program: ExportedProgram, path: Path) -> None:
-    """Write an exported detector as one ONNX file, with the names of inputs and output above."""
+def to_onnx(program: ExportedProgram, path: Path, facts: Mapping[str, str] | None = None) -> None:
+    """Write an exported detector as one ONNX file, with the names of inputs and output above.
+
+    Parameters
+    ----------
+    facts : kept in the file as its metadata; None = nothing.
+    """
     with _quiet():
         model = torch.onnx.export(
-            program, input_names=_INPUTS, output_names=[_OUTPUT], dynamo=True, verbose=False
+            program,
+            input_names=_INPUTS,
+            output_names=[_OUTPUT],
+            dynamic_shapes={name: {0: _FREE} for name in _INPUTS},
+            dynamo=True,
+            verbose=False,
         )
     assert model is not None  # None is for writing a file itself
+    model.model.metadata_props.update(facts or {})
     write_bytes(path, model.model_proto.SerializeToString())
 
 
@@ -81,6 +93,7 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
+            warnings.filterwarnings("ignore", r"# The axis name: .* will not be used", UserWarning)
             yield
     finally:
         logging.disable(before)

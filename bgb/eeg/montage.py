@@ -109,7 +109,7 @@ def _from_derivations(montage: str, position: dict[str, int]) -> NDArray[np.floa
     if montage != "double_banana":
         raise ChannelError(
             f"montage {montage!r} needs electrodes, but the source is bipolar: differences have "
-            "lost the common potential; choose double_banana"
+            "lost the common potential; train with frontend.montage=double_banana"
         )
     matrix_MC = np.zeros((len(position), len(position)), np.float32)
     for row, name in enumerate(DOUBLE_BANANA):

@@ -19,7 +19,7 @@ from bgb.data.check import refuse_missing
 from bgb.data.device import find_device
 from bgb.data.module import EegDataModule
 from bgb.data.windows import WindowBatch
-from bgb.detectors import Detector, build_detector
+from bgb.detectors import Detector, build_detector, check_importable
 from bgb.detectors.augment import build_augmentation
 from bgb.evaluation.causal import Watched
 from bgb.evaluation.progress import WindowProgress
@@ -62,14 +62,19 @@ def seeded_detector(config: TrainConfig, data: EegDataModule) -> Detector:
     return detector
 
 
-def build_data(config: TrainConfig) -> EegDataModule:
-    """Build what the cache lacks, open it and check it.
+def check_machine(config: TrainConfig) -> None:
+    """Refuse what this machine lacks, before a cache is built or a run folder made.
 
     Raises
     ------
-    ConfigError : there are fewer devices than the configuration asks for.
+    ConfigError : the model's package is missing, or there are fewer devices than asked for.
     """
+    check_importable(config.model)
     check_devices(config.trainer.accelerator, config.trainer.devices)
+
+
+def build_data(config: TrainConfig) -> EegDataModule:
+    """Build what the cache lacks, open it and check it."""
     data = data_module(config)
     data.prepare_data()
     data.setup()

@@ -171,4 +171,4 @@ def find_measurement(folder: Path, config: TrainConfig, machine: str) -> Through
 
 def _path(folder: Path, config: TrainConfig, identified: dict[str, Any]) -> Path:  # Any: JSON
     digest = hashlib.sha256(json.dumps(identified, sort_keys=True).encode()).hexdigest()[:12]
-    return folder / f"{config.data.corpus.name}-{config.model.name}-{digest}.json"
+    return folder / f"{config.data.corpus.name}-{config.model.label}-{digest}.json"

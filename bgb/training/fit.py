@@ -91,7 +91,7 @@ def _train(
         saved=partial(_saved, spending),
     )
     num_parameters = sum(parameter.numel() for parameter in detector.parameters())
-    _log.info("run %s: %s, %d parameters", folder.path, config.model.name, num_parameters)
+    _log.info("run %s: %s, %d parameters", folder.path, config.model.label, num_parameters)
     with (
         _recorded(config, folder, data, trainer, spending, budget),
         followers(config, trainer.strategy.root_device, checkpoint=point.path if point else None),

@@ -42,6 +42,15 @@ def ends_orderly(step: Callable[[], int]) -> Iterator[None]:
                 "stopped by %s at step %d; repeat the command to continue", by.name, step()
             )
             raise SystemExit(128 + by) from stop
+        except Exception as error:
+            if not pressed:
+                raise
+            # Ctrl-C reaches the compilers of torch.compile, too, and their end is no failure.
+            _log.warning(
+                "stopped by SIGINT at step %d, on the way to a checkpoint (%s: %s); repeat the "
+                "command to continue from the one before", step(), type(error).__name__, error
+            )  # fmt: skip
+            raise SystemExit(128 + signal.SIGINT) from error
         except SystemExit as stop:
             if isinstance(stop.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from stop

@@ -42,6 +42,12 @@ class Run:
     def name(self) -> str:
         return self.folder.name
 
+    @property
+    def threshold(self) -> float | None:
+        """Probability of a seizure that was frozen on dev; None before the run is scored."""
+        scores = self.scores
+        return None if scores is None else float(scores["detector"]["threshold"]["threshold"])
+
     def detector(self, signal: SignalSpec | None = None, *, accelerator: str = "cpu") -> Detector:
         """Return the detector with its best weights, in evaluation mode.
 

@@ -34,7 +34,7 @@ _NOT_IN_HASH = frozenset(
         ),
         *("data.cache_root", "data.staging", "data.residency", "data.memory_gib"),
         *("data.threads", "data.workers"),
-        "data.check_source",
+        *("data.check_source", "model.variant"),
         *(
             "trainer.accelerator",
             "trainer.devices",
@@ -108,7 +108,7 @@ class RunFolder:
 
 def default_name(config: TrainConfig) -> str:
     """Return <title, or corpus-model>-<8 hex digits of what decides the result>."""
-    title = config.title or f"{config.data.corpus.name}-{config.model.name}"
+    title = config.title or f"{config.data.corpus.name}-{config.model.label}"
     return f"{title}-{config_digest(config)[:8]}"
 
 

@@ -34,7 +34,13 @@ from bgb.evaluation.series import RecordingScore
 from bgb.evaluation.stitching import count_windows, stitch_recording
 from bgb.evaluation.threshold import choose_threshold
 from bgb.training.averaging import MovingAverage
-from bgb.training.build import build_data, build_module, predict, seeded_detector
+from bgb.training.build import (
+    build_data,
+    build_module,
+    check_machine,
+    predict,
+    seeded_detector,
+)
 from bgb.training.estimate import Throughput
 from bgb.training.lightning import quiet_lightning, trainer_options
 from bgb.training.provenance import device_name
@@ -52,6 +58,7 @@ _ResultT = TypeVar("_ResultT")
 
 def probe(config: TrainConfig, seconds: float) -> Throughput:
     """Open the data of a run, building what its cache lacks, and measure."""
+    check_machine(config)
     return measure(config, build_data(config), seconds=seconds)
 
 
@@ -85,7 +92,7 @@ def measure(config: TrainConfig, data: EegDataModule, *, seconds: float) -> Thro
     )
     _log.info(
         "%s on %s: %.4g windows/s in training, %.4g h of EEG scored in a second",
-        config.model.name, speed.device, windows_per_s, scored,
+        config.model.label, speed.device, windows_per_s, scored,
     )  # fmt: skip
     return speed
 

@@ -228,7 +228,7 @@ def report(
             if key not in ("root", "pretrained", "output")
         },
         "pretrained": arguments.pretrained and Path(arguments.pretrained).name,
-        "model": config.model.name,
+        "model": config.model.label,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "versions": {name: version(name) for name in ("bgb", "torch", "numpy", "scikit-learn")},
         "date": date.today().isoformat(),

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bgb.config.compose import compose, config_dir
 from bgb.config.data import PreprocessConfig
 from bgb.config.evaluation import EvaluationConfig, PostprocessConfig
 from bgb.config.model import EegNetConfig, EventNetUnetConfig
@@ -199,6 +200,30 @@ def test_every_step_is_final_exactly_when_promised(
     series_K = np.concatenate([*given, live.finish()])
     file = stitch_recording(of_time(facts), facts, tiled(signals_CT), evaluation)
     np.testing.assert_array_equal(series_K, file.probability_K)
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.5, 0.875])
+@pytest.mark.parametrize("option", sorted(path.stem for path in config_dir().glob("model/*.yaml")))
+def test_every_option_has_a_delay_below_its_window(option: str, overlap: float) -> None:
+    config = compose("train", [f"model={option}", f"evaluation.overlap={overlap}"])
+    model, window_s = config.model, config.data.window_s
+    facts = SimpleNamespace(
+        window_s=window_s,
+        out_rate_hz=model.output_rate_hz,
+        context_s=model.context_s,
+        is_causal=getattr(model, "causal", False),
+    )
+    live = LiveDetector(
+        lambda batch: torch.empty(0),
+        facts,
+        LiveRecording(ELECTRODES, 256.0, config.data.preprocess, max_missing=0),
+        evaluation=config.evaluation,
+        postprocess=config.postprocess,
+        threshold=0.5,
+    )
+    filter_s = 12
+    longest_s = filter_s + (1 if facts.is_causal else window_s - model.context_s[0] + 1)
+    assert filter_s <= live.latency_s <= longest_s
 
 
 def test_a_causal_detector_waits_for_its_step_and_the_filter_only() -> None:

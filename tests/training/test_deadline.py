@@ -19,6 +19,7 @@ from bgb.errors import ConfigError
 from bgb.files import read_json
 from bgb.training import build
 from bgb.training.deadline import Deadline
+from bgb.training.orderly import ends_orderly
 from bgb.training.run_folder import RunFolder, run_folder
 
 MakeConfig = Callable[..., TrainConfig]
@@ -94,6 +95,20 @@ def test_first_ctrl_c_ends_with_a_checkpoint_and_130(
         train(make_config("run=stopped"))
     assert "Ctrl-C again stops at once" in capfd.readouterr().err
     assert same_end(straight, train(make_config("run=stopped")))
+
+
+def test_step_that_ctrl_c_breaks_is_no_failure(caplog: Any) -> None:
+    before = signal.signal(signal.SIGTERM, lambda *_: None)  # as Lightning's
+    try:
+        with pytest.raises(SystemExit, match="130"), ends_orderly(lambda: 7):
+            signal.raise_signal(signal.SIGINT)
+            raise RuntimeError("g++ was interrupted")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "stopped by SIGINT at step 7" in caplog.text
+    assert "RuntimeError: g++ was interrupted" in caplog.text
+    with pytest.raises(RuntimeError, match="of its own"), ends_orderly(lambda: 7):
+        raise RuntimeError("of its own")
 
 
 def test_second_ctrl_c_stops_at_once(

@@ -15,7 +15,7 @@ from run_once import small_words, train
 from bgb.config.compose import compose
 from bgb.config.schema import TrainConfig
 from bgb.errors import ConfigError, RunError
-from bgb.training.build import build_data
+from bgb.training.build import build_data, check_machine
 from bgb.training.collectives import SharedBatchNorm, check_compiled
 from bgb.training.loggers import read_metrics
 from bgb.training.module import SeizureModule
@@ -222,6 +222,14 @@ def test_more_devices_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch)
         match=r"trainer.devices=2, but this machine has 1 CUDA devices; set trainer.devices=1, or",
     ):
         check_devices("auto", 2)
+
+
+def test_missing_package_is_refused_before_anything_is_made(make_config: MakeConfig) -> None:
+    check_machine(make_config())
+    config = make_config("model=mamba_unet_small", "model.kernel=mamba_ssm")
+    with pytest.raises(ConfigError, match=r"model.kernel=mamba_ssm needs the package mamba_ssm"):
+        check_machine(config)
+    assert not list(Path(config.results).iterdir())
 
 
 def test_compiled_detector_may_not_exchange_statistics_in_its_midst() -> None:

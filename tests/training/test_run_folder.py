@@ -21,6 +21,12 @@ def test_default_name_tells_corpus_model_and_hash(make_config: MakeConfig) -> No
     assert int(digest, 16) >= 0
 
 
+def test_variant_of_a_detector_is_in_the_name_and_not_in_the_hash(make_config: MakeConfig) -> None:
+    _, model, digest = default_name(make_config("model.variant=small")).split("-")
+    assert model == "eegnet_small"
+    assert digest == default_name(make_config()).split("-")[-1]
+
+
 @pytest.mark.parametrize(
     "override",
     [

@@ -44,6 +44,15 @@ def test_list_shows_progress_best_metric_and_scores_without_torch(tmp_path: Path
     assert "of all: corpus synthetic, model eegnet, monitor val/auroc" in done.stdout
 
 
+def test_variants_of_a_detector_are_told_apart(tmp_path: Path) -> None:
+    for name, variant in (("one", ""), ("two", "small")):
+        write_run(tmp_path / name)
+        path = tmp_path / name / "config.yaml"
+        path.write_text(path.read_text().replace("model:", f"model:\n  variant: '{variant}'"))
+    assert read_record(tmp_path / "one", "one").model == "eegnet"
+    assert read_record(tmp_path / "two", "two").model == "eegnet_small"
+
+
 def test_json_and_csv_hold_the_same_rows(tmp_path: Path) -> None:
     write_run(tmp_path / "one", usd=float("nan"))
     report = list_runs(tmp_path, match="*", sort="started")

@@ -1,10 +1,27 @@
-"""What detectors of a kind tell alike about the windows that they judge; no options.
+"""What detectors of a kind tell alike: their label, and the windows that they judge.
 
-Plain classes of properties: what an option class says otherwise, it overrides.
+Classes of properties: what an option class says otherwise, it overrides.
 """
 
+from dataclasses import dataclass
 
-class WholeWindow:
+from bgb.config.option import option
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A detector with a name, and perhaps a variant of it: other values of the same options."""
+
+    name: str = option("", "the detector")
+    variant: str = option("", "small, large, ...: what sets an option file apart in lists of runs")
+
+    @property
+    def label(self) -> str:
+        """The name that people read: mamba_unet, mamba_unet_small."""
+        return f"{self.name}_{self.variant}" if self.variant else self.name
+
+
+class WholeWindow(Labelled):
     """All of a window is judged, and any whole seconds are a window."""
 
     @property

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from bgb.config.check import not_negative, positive, require, share
+from bgb.config.model.judged import Labelled
 from bgb.config.option import option
 
 
 @dataclass(frozen=True)
-class LookAroundConfig:
+class LookAroundConfig(Labelled):
     """LookAroundNet (Sverrisson 2026): judge a target by what surrounds it."""
 
     name: str = option("lookaround", "the detector")

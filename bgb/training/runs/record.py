@@ -97,7 +97,7 @@ def read_record(folder: Path, name: str) -> RunRecord:
         *(name, state, remark),
         title=config.get("title") or "",
         corpus=dig(config, "data", "corpus", "name") or "",
-        model=dig(config, "model", "name") or "",
+        model=_label(config.get("model") or {}),
         sweep=sweep_of(last),
         epochs=epochs,
         max_epochs=dig(config, "trainer", "max_epochs"),
@@ -119,6 +119,11 @@ def sweep_of(session: Json) -> str:
     """Return <sweep>/<job> of a session, or nothing where it was a run of its own."""
     sweep = session.get("sweep")
     return f"{sweep['name']}/{sweep['job']}" if sweep else ""
+
+
+def _label(model: Json) -> str:
+    """Return the name of a detector with its variant, which runs of earlier versions lack."""
+    return "_".join(filter(None, (model.get("name"), model.get("variant"))))
 
 
 def dig(values: Any, *path: str | int) -> Any:  # Any: JSON
