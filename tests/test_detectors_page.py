@@ -63,10 +63,12 @@ def test_scores_of_several_seeds_are_median_and_extremes_beside_the_baseline() -
         "lr": 5e-4,
         "scores": {"near": [score(seed, f1) for seed, f1 in enumerate((0.2, 0.4, 0.3))]},
         "baseline": score(0, 0.7) | {"steps": 0},
+        "always": score(0, 0.6) | {"steps": 0},
     }
     page = render({"near": FACTS, "other": FACTS}, {"sweep": sweep}, {})
     assert cells(page, "near")[1][3] == "0.300 (0.200 to 0.400)"
     assert cells(page, "(band power)")[0][:4] == ["(band power)", "-", "20", "0.700"]
+    assert cells(page, "(always a seizure)")[0][3] == "0.600"
     assert "model=near seed=0,1,2 trainer.budget_minutes=5" in page
     assert "Not trained here: other." in page
 

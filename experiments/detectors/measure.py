@@ -8,11 +8,13 @@ Weights are random: they decide neither time nor memory.
 
 import argparse
 import json
+import re
 import resource
 import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -100,9 +102,15 @@ def _noise(seconds: float) -> TiledRecording:
 
 
 def _peak_mib() -> float:
-    """Return the most memory that this process ever held, Python and torch included."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    """Return the most memory that this process ever held, Python and torch included.
+
+    Linux counts into `ru_maxrss` what the parent held when it started this process.
+    """
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    status = Path("/proc/self/status").read_text()
+    (peak_kib,) = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(peak_kib) / 2**10
 
 
 def _arguments() -> argparse.Namespace:

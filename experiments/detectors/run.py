@@ -13,6 +13,7 @@ import platform
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -45,16 +46,23 @@ def main() -> None:
 
 
 def _speed(words: argparse.Namespace, before: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
-    """Measure the options asked for; the figures of others stay."""
-    speed = dict(before)
-    for name in words.options or names():
-        if isinstance(why := facts_of(name), str):
-            print(f"{name}: left out, {why}")
-            continue
-        speed[name] = measure(name, minutes=words.minutes, threads=words.threads)
-        print(f"{name}: {speed[name]}", flush=True)
+    """Measure the options asked for, in turns, and take medians; the figures of others stay."""
+    rounds: dict[str, list[dict[str, float]]] = {}
+    for number in range(words.rounds):
+        for name in words.options or names():
+            if isinstance(why := facts_of(name), str):
+                print(f"{name}: left out, {why}")
+                continue
+            taken = measure(name, minutes=words.minutes, threads=words.threads)
+            rounds.setdefault(name, []).append(taken)
+            print(f"round {number + 1}, {name}: {taken}", flush=True)
+    speed = {
+        name: {key: median(each[key] for each in taken) for key in taken[0]}
+        for name, taken in rounds.items()
+    }
     return {
-        "speed": speed,
+        "speed": before | speed,
+        "rounds": words.rounds,
         "machine": f"{words.threads} threads, {_processor()}",
         "torch": torch.__version__,
         "date": date.today().isoformat(),
@@ -85,6 +93,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--clips", type=Path, default=clips, help="BIDS tree of the neonates")
     parser.add_argument("--options", nargs="+", help="whose speed is measured; none = all")
     parser.add_argument("--minutes", type=int, default=60, help="EEG that each scores")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each speed")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--results-file", type=Path, default=RESULTS)
     parser.add_argument("--page", type=Path, default=PAGE)

@@ -25,6 +25,7 @@ from tests.detectors.catalogue import (
     CATALOGUE,
     detector_of,
     each_model,
+    forward_flops,
     num_logits,
     windows,
 )
@@ -146,6 +147,18 @@ def test_eegnet_has_the_published_size() -> None:
     head = sizes.pop("head.weight") + sizes.pop("head.bias")
     assert sum(sizes.values()) == 2434 - 1026
     assert head == 16 * 16 + 1
+
+
+def test_eegnet_costs_what_its_convolutions_do() -> None:
+    steps = 60 * 128
+    temporal, spatial = 8 * 18 * steps * 64, 16 * 18 * steps
+    separable, head = (steps // 4) * 16 * (16 + 16), 15 * 16 * 16
+    macs = temporal + spatial + separable + head
+    assert forward_flops(EegNetConfig(), window_s=60) == pytest.approx(2 * macs, rel=0.01)
+
+
+def test_a_minute_of_the_unet_costs_the_stated_flops() -> None:
+    assert forward_flops(EventNetUnetConfig(), window_s=60) == pytest.approx(1.64e9, rel=0.005)
 
 
 def test_unet_has_the_stated_size() -> None:
