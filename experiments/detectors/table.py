@@ -180,9 +180,9 @@ convolutions of a forward pass for a minute that is judged, windows side by side
 (`evaluation.overlap` 0.5 doubles it); element-wise work and Fourier transforms are not counted.
 Latency: from a second of EEG to its logit at most, windows side by side, without computing. EEG
 s/s: seconds judged in a second, frontend and network, the median over batches: of about 4 minutes
-in float32 on the CPU (medians of {rounds} rounds); compiled in bf16, in the batch of the last table, on the GPU. Peak memory:
-the largest resident set of a process that scores {minutes} minutes of EEG, Python and torch
-included. CPU: {machine}, torch {torch}, {date}."""
+in float32 on the CPU (median of {rounds} rounds); compiled in bf16, in the batch of the last
+table, on the GPU. Peak memory: the largest resident set of a process that scores {minutes} minutes
+of EEG, Python and torch included. CPU: {machine}, torch {torch}, {date}."""
 
 _SCORE_NOTES = """Every detector trains for {budget_minutes:g} minutes of wall-clock time,
 validations included, on the same two cores, corpus and settings
@@ -196,7 +196,7 @@ Event F1, sensitivity and false positives: SzCORE events summed over the eval sp
 synthetic corpus (10 patients, threshold from dev). AUROC: of its seconds, and of the seconds of
 the 42 Helsinki clips, neonates that no detector was trained on. Several seeds: median
 (extremes). Recordings of the synthetic corpus last about five minutes and most hold a seizure, so
-that an event F1 is high for whatever calls all of them one: the last row. AUROC tells more there."""
+that an event F1 is high for whatever calls all of them one: the last row. AUROC tells more."""
 
 _GPU_OWED = """`python -m experiments.detectors.gpu` writes gpu.json on a machine with a GPU, and
 then this. Until then arithmetic: what the operations of 100 epochs of TUSZ (61,616 windows of 60 s
