@@ -15,7 +15,6 @@ import importlib.util
 import json
 import os
 import platform
-import shlex
 import sys
 import time
 import warnings
@@ -206,8 +205,9 @@ def facts() -> dict[str, Any]:
     """Return what was measured where."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     (cpu, *_) = (line.split(": ", 1)[1] for line in lines if line.startswith("model name"))
+    words = ["<checkout>" if Path(word).is_dir() else word for word in sys.argv[1:]]
     return {
-        "command": shlex.join(["python", "experiments/seizure_transformer/run.py", *sys.argv[1:]]),
+        "command": " ".join(["python", "experiments/seizure_transformer/run.py", *words]),
         "date": date.today().isoformat(),
         "machine": f"{cpu}, {os.cpu_count()} cores, shared, Linux {platform.release()}",
         "load_before": round(os.getloadavg()[0], 1),
