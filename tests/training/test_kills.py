@@ -31,5 +31,7 @@ def test_run_killed_at_random_points_ends_as_an_undisturbed_one(
         signals[by] += count
         phases[where] += count
     assert signals.total() == 20
-    assert {"SIGKILL", "SIGTERM", "SIGINT"} == signals.keys()
+    # Drawn, and a draw that comes too late counts for nothing: in 20 one kind may be missing.
+    assert signals.keys() <= {"SIGKILL", "SIGTERM", "SIGINT"}
+    assert "SIGKILL" in signals and len(signals) >= 2
     assert {"validation", "last.ckpt"} < phases.keys()
