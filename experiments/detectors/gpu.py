@@ -1,7 +1,7 @@
 """How fast each detector trains on a GPU, and what TUSZ would cost: writes gpu.json.
 
     python -m experiments.detectors.gpu [--options seizure_transformer ...]
-    python -m experiments.detectors.gpu --device cpu --tiny --options eegnet --output /tmp/gpu.json
+    python -m experiments.detectors.gpu --device cpu --tiny --options eegnet --output gpu_tried.json
 
 A corpus of int16 noise, the size of TUSZ, lies on the device; a step gathers its batch there, then
 forward, backward and AdamW in bf16, compiled. The faster of two batch sizes that fit counts.

@@ -15,7 +15,7 @@ import torch
 
 from bgb.config.compose import compose
 from bgb.config.model import ModelConfig
-from bgb.data.cache import Cache
+from bgb.data.cache import Cache, CachedRecording
 from bgb.data.module import EegDataModule
 from bgb.evaluation.baseline import fit_baseline
 from bgb.evaluation.evaluate import stitch_all
@@ -87,7 +87,7 @@ def read_sweep(results: Path, clips: Path | None, *, threads: int) -> Sweep:
         scores.setdefault(_option_of(run, models), []).append(_score(run, helsinki))
     ((minutes, lr),) = settings
     assert minutes is not None
-    return Sweep(minutes, lr, scores, _baseline(runs[0], helsinki), _always(runs[0]))
+    return Sweep(minutes, lr, scores, _baseline(runs[0], helsinki), _always(runs[0], helsinki))
 
 
 def _runs(results: Path) -> Iterator[Run]:
@@ -152,26 +152,30 @@ def _baseline(run: Run, helsinki: Cache | None) -> Score:
     )
 
 
-def _always(run: Run) -> Score:
+def _always(run: Run, helsinki: Cache | None) -> Score:
     data = data_module(run.config)
     data.setup()
-    series = [
-        RecordingScore(
-            recording.recording_id,
-            recording.patient,
-            np.ones(num_steps(recording.duration_s, 1.0), np.float32),
-            1.0,
-            recording.duration_s,
-            recording.events,
-        )
-        for recording in data.cache.split("eval")
-    ]
+    series = [_all_seizure(recording) for recording in data.cache.split("eval")]
     result = score_split("eval", series, run.config.postprocess, threshold=0.5, seed=0)
     event = result.summary.cumulated.event
+    neonates = None
+    if helsinki is not None:
+        neonates = rank_seconds([_all_seizure(clip) for clip in helsinki]).auroc
     return Score(
         *(0, 0, 0.0, None, event.f1, event.sensitivity, event.fp_per_day),
         auroc=result.ranking.auroc,
-        helsinki_auroc=0.5,
+        helsinki_auroc=neonates,
+    )
+
+
+def _all_seizure(recording: CachedRecording) -> RecordingScore:
+    return RecordingScore(
+        recording.recording_id,
+        recording.patient,
+        np.ones(num_steps(recording.duration_s, 1.0), np.float32),
+        1.0,
+        recording.duration_s,
+        recording.events,
     )
 
 
